@@ -56,6 +56,9 @@ impl Memory for World {
 }
 
 impl Program for World {
+    fn memory(&mut self) -> &mut dyn Memory {
+        self
+    }
     fn is_root(&self) -> bool {
         true
     }

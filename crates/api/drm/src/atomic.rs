@@ -5,12 +5,10 @@ use crate::bytes::{MAX_ARRAY, MAX_ENTRIES, get, set};
 use crate::call::{Answer, Ioctl, Step};
 use crate::card::{Card, MAX_BLOBS};
 use crate::commit::Change;
-use crate::framebuffer::Framebuffer;
-use crate::host::{FenceId, FileId};
+use crate::host::FileId;
 use crate::mode::Mode;
 use crate::property::{self, CONNECTOR, CRTC, FB, Kind, PLANE, Property};
-use crate::state::{Blob, Rotation, SetMode, State};
-use std::collections::BTreeSet;
+use crate::state::{Blob, Rotation, SetMode};
 use std::sync::Arc;
 
 /// Flags of MODE_ATOMIC.
@@ -37,17 +35,7 @@ pub(crate) enum Target {
 /// Properties and their values.
 type Settings = Vec<(u32, u64)>;
 
-/// What an atomic commit sets besides the state.
-#[derive(Debug, Default)]
-struct Extras {
-    crtcs: BTreeSet<usize>,
-    fences: Vec<(usize, FenceId)>,
-    out_fences: Vec<(usize, u64)>,
-    /// Writeback connectors, and the framebuffer that each writes to.
-    writebacks: Vec<(usize, Option<Arc<Framebuffer>>)>,
-}
-
-impl Extras {
+impl Change {
     /// Notes where a program wants a timeline's fence. A failed commit, or a test, leaves -1 there.
     fn ask_fence(&mut self, io: &mut Ioctl<'_>, of: usize, addr: u64) -> Result<(), Error> {
         io.program.write(addr, &(-1i32).to_ne_bytes())?;
@@ -93,25 +81,20 @@ impl Card {
             return Err(Error::Invalid("reserved", reserved));
         }
         let settings = self.read_settings(io)?;
-        let mut next = self.state.clone();
-        let mut extras = Extras::default();
-        let set = self.apply(io, &settings, (&mut next, &mut extras));
-        let fences = extras.fences.clone();
         let is_test = flags & TEST_ONLY != 0;
-        let change = Change {
+        let mut change = Change {
             event: (flags & EVENT != 0).then_some(user_data),
-            fences: extras.fences,
-            out_fences: extras.out_fences,
-            writebacks: extras.writebacks,
             may_set_mode: flags & ALLOW_MODESET != 0,
             is_nonblocking: flags & NONBLOCK != 0,
             is_test,
-            ..Change::of(next, extras.crtcs)
+            ..Change::of(self.state.clone(), [])
         };
+        let set = self.apply(io, &settings, &mut change);
+        let fences = change.fences.clone();
         let done = set.and_then(|()| self.commit(io, change));
         if is_test || !matches!(done, Ok(Step::Done)) && !self.is_call_pending(io.call) {
             let fences = fences.iter();
-            fences.for_each(|(_, fence)| io.program.release_fence(*fence));
+            fences.for_each(|(_, fence)| io.program.memory().release_fence(*fence));
         }
         done
     }
@@ -153,14 +136,14 @@ impl Card {
         &self,
         io: &mut Ioctl<'_>,
         objects: &[(u32, Settings)],
-        (next, extras): (&mut State, &mut Extras),
+        change: &mut Change,
     ) -> Result<(), Error> {
         for (object, settings) in objects {
             let target = self.target(io.file, *object, 0)?;
             for &(id, value) in settings {
                 let found = self.property_of(target, id);
                 let found = found.ok_or(Error::NoObject("property", id.into()))?;
-                self.set(io, (target, found, value), (next, extras))?;
+                self.set(io, (target, found, value), change)?;
             }
         }
         Ok(())
@@ -171,7 +154,7 @@ impl Card {
         &self,
         io: &mut Ioctl<'_>,
         (target, found, value): (Target, &Property, u64),
-        (next, extras): (&mut State, &mut Extras),
+        change: &mut Change,
     ) -> Result<(), Error> {
         let invalid = Err(Error::Invalid(found.name, value));
         if !found.accepts(value) {
@@ -187,8 +170,8 @@ impl Card {
         };
         match target {
             Target::Plane(at) => {
-                let plane = &mut next.planes[at];
-                extras.crtcs.extend(plane.crtc);
+                let plane = &mut change.next.planes[at];
+                change.crtcs.extend(plane.crtc);
                 match found.id {
                     property::FB_ID => plane.fb = fb,
                     property::CRTC_ID => {
@@ -196,14 +179,14 @@ impl Card {
                             self.check_possible(at, crtc)?;
                         }
                         plane.crtc = crtc;
-                        extras.crtcs.extend(crtc);
+                        change.crtcs.extend(crtc);
                     }
                     property::IN_FENCE_FD if signed == -1 => {}
                     property::IN_FENCE_FD => {
-                        if extras.fences.iter().any(|(plane, _)| *plane == at) {
+                        if change.fences.iter().any(|(plane, _)| *plane == at) {
                             return Err(Error::Invalid("IN_FENCE_FD (twice)", value));
                         }
-                        extras.fences.push((at, io.program.sync_file(signed)?));
+                        change.fences.push((at, io.program.sync_file(signed)?));
                     }
                     property::SRC_X => plane.source.x = word,
                     property::SRC_Y => plane.source.y = word,
@@ -221,39 +204,39 @@ impl Card {
                 }
             }
             Target::Crtc(at) => {
-                extras.crtcs.insert(at);
-                let crtc = &mut next.crtcs[at];
+                change.crtcs.insert(at);
+                let crtc = &mut change.next.crtcs[at];
                 match found.id {
                     property::ACTIVE => crtc.active = value != 0,
                     property::MODE_ID => crtc.mode = self.mode_of(word)?,
                     property::OUT_FENCE_PTR if value == 0 => {}
-                    property::OUT_FENCE_PTR => extras.ask_fence(io, at, value)?,
+                    property::OUT_FENCE_PTR => change.ask_fence(io, at, value)?,
                     property::VRR_ENABLED => {}
                     property::GAMMA_LUT => crtc.gamma = self.gamma_of(word)?,
                     _ => return invalid,
                 }
             }
             Target::Connector(at) => {
-                let connector = &mut next.connectors[at];
-                extras.crtcs.extend(connector.crtc);
+                let connector = &mut change.next.connectors[at];
+                change.crtcs.extend(connector.crtc);
                 let of = self.connectors[at].crtc;
                 match found.id {
                     property::CRTC_ID => {
                         if crtc.is_some_and(|crtc| crtc != of) {
                             return Err(Error::Invalid("CRTC_ID (not of this connector)", value));
                         }
-                        extras.crtcs.extend(crtc);
+                        change.crtcs.extend(crtc);
                         connector.crtc = crtc;
                         connector.dpms = if crtc.is_some() { 0 } else { 3 };
                     }
                     property::LINK_STATUS => {}
                     property::WRITEBACK_FB_ID => {
-                        extras.writebacks.retain(|(connector, _)| *connector != at);
-                        extras.writebacks.push((at, fb));
+                        change.writebacks.retain(|(connector, _)| *connector != at);
+                        change.writebacks.push((at, fb));
                     }
                     property::WRITEBACK_OUT_FENCE_PTR if value == 0 => {}
                     property::WRITEBACK_OUT_FENCE_PTR => {
-                        extras.ask_fence(io, self.crtcs.len() + of, value)?;
+                        change.ask_fence(io, self.crtcs.len() + of, value)?;
                     }
                     // DPMS belongs to the older calls.
                     _ => return invalid,
@@ -315,10 +298,9 @@ impl Card {
         if let (Target::Connector(at), property::DPMS) = (target, id) {
             return self.set_dpms(io, (at, value));
         }
-        let (mut next, mut extras) = (self.state.clone(), Extras::default());
-        self.set(io, (target, found, value), (&mut next, &mut extras))?;
-        let mut change = Change::of(next, extras.crtcs);
-        (change.fences, change.writebacks) = (extras.fences, extras.writebacks);
+        let mut change = Change::of(self.state.clone(), []);
+        self.set(io, (target, found, value), &mut change)?;
+        change.out_fences.clear();
         self.commit(io, change)
     }
 
@@ -353,7 +335,7 @@ impl Card {
         }
         *of = None;
         self.orphans.insert(id);
-        self.collect(io.program);
+        self.collect(io.program.memory());
         Ok(Step::Done)
     }
 }

@@ -371,7 +371,7 @@ impl Card {
     }
 
     /// Removes framebuffers and blobs that nothing names any more, and returns their buffers to the host.
-    pub fn collect(&mut self, memory: &mut (impl Memory + ?Sized)) {
+    pub fn collect(&mut self, memory: &mut dyn Memory) {
         let orphans = core::mem::take(&mut self.orphans);
         for id in orphans {
             let is_used = |count: usize| count > 1;

@@ -88,7 +88,7 @@ impl Card {
             waits |= self.begin(io, (&change, &old), crtc, &fences);
         }
         drop(old);
-        self.collect(io.program);
+        self.collect(io.program.memory());
         if waits && is_blocking {
             // The host drops what a waiting call has written to the program, so the program gets its fences when the call ends.
             self.waits.insert(io.call, Wait::Commit(io.file, fences));
@@ -226,10 +226,10 @@ impl Card {
                 self.send_ended(crtc);
             }
             if let Some(seqno) = fence_seqno {
-                io.program.signal(crtc, seqno);
+                io.program.memory().signal(crtc, seqno);
             }
             for (_, fence) in &change.fences {
-                io.program.release_fence(*fence);
+                io.program.memory().release_fence(*fence);
             }
             if was.is_some() {
                 self.wake_waits();
@@ -475,7 +475,7 @@ impl Card {
     }
 
     /// Takes a framebuffer from its file and from the screen. CRTCs stay on.
-    pub(crate) fn remove_fb(&mut self, id: u32, memory: &mut (impl Memory + ?Sized)) {
+    pub(crate) fn remove_fb(&mut self, id: u32, memory: &mut dyn Memory) {
         for at in 0..self.planes.len() {
             for list in [&mut self.state.planes, &mut self.shown] {
                 if list[at].fb_id() == id {

@@ -42,7 +42,7 @@ impl Card {
     }
 
     /// Drops a reference to a buffer; the last one returns the memory to the host.
-    pub(crate) fn put_buffer(&mut self, id: BufferId, memory: &mut (impl Memory + ?Sized)) {
+    pub(crate) fn put_buffer(&mut self, id: BufferId, memory: &mut dyn Memory) {
         let Some(buffer) = self.buffers.get_mut(&id) else {
             return;
         };
@@ -86,7 +86,7 @@ impl Card {
         &mut self,
         file: FileId,
         (id, len, is_imported): (BufferId, u64, bool),
-        memory: &mut (impl Memory + ?Sized),
+        memory: &mut dyn Memory,
     ) -> Result<u32, Error> {
         self.insert_buffer(id, len, is_imported);
         let handle = self.handle(file, id);
@@ -121,7 +121,7 @@ impl Card {
             .next_multiple_of(self.config.pitch_align.max(1).into());
         let len = (pitch * u64::from(height)).next_multiple_of(PAGE);
         let id = io.program.allocate(len)?;
-        let handle = self.adopt(io.file, (id, len, false), io.program)?;
+        let handle = self.adopt(io.file, (id, len, false), io.program.memory())?;
         // CAST: checked above.
         set!(io.arg, drm_mode_create_dumb: handle = handle, pitch = pitch as u32, size = len);
         Ok(Step::Done)
@@ -185,7 +185,7 @@ impl Card {
                 of.by_buffer.insert(id, *other);
             }
         }
-        self.put_buffer(id, io.program);
+        self.put_buffer(id, io.program.memory());
         Ok(Step::Done)
     }
 
@@ -233,7 +233,7 @@ impl Card {
     /// Answers PRIME_FD_TO_HANDLE. Flags are ignored.
     pub(crate) fn fd_to_handle(&mut self, io: &mut Ioctl<'_>) -> Answer {
         let (id, len) = io.program.import(get!(io.arg, drm_prime_handle: fd))?;
-        let handle = self.adopt(io.file, (id, len, true), io.program)?;
+        let handle = self.adopt(io.file, (id, len, true), io.program.memory())?;
         set!(io.arg, drm_prime_handle: handle = handle);
         Ok(Step::Done)
     }

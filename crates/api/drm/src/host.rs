@@ -37,7 +37,10 @@ pub trait Memory {
 ///
 /// If [`read`](Self::read), [`import`](Self::import) or [`sync_file`](Self::sync_file) fails with
 /// [`Errno::NOT_GATHERED`], the call changes nothing, and the host repeats it.
-pub trait Program: Memory {
+pub trait Program {
+    /// Returns the host's memory and fences.
+    fn memory(&mut self) -> &mut dyn Memory;
+
     /// Copies from the program's memory.
     ///
     /// # Errors

@@ -89,7 +89,7 @@ impl Card {
     pub(crate) fn rm_fb(&mut self, io: &mut Ioctl<'_>) -> Answer {
         let id = io.arg.u32(0);
         self.own_fb(io, id)?;
-        self.remove_fb(id, io.program);
+        self.remove_fb(id, io.program.memory());
         Ok(Step::Done)
     }
 
@@ -101,7 +101,7 @@ impl Card {
         }
         *self.own_fb(io, id)? = None;
         self.orphans.insert(id);
-        self.collect(io.program);
+        self.collect(io.program.memory());
         Ok(Step::Done)
     }
 
@@ -302,7 +302,7 @@ impl Card {
             }
             let state = plane.clone();
             self.touch(at, state, crtc);
-            self.collect(io.program);
+            self.collect(io.program.memory());
             return Ok(Step::Done);
         }
         self.commit(io, Change::of(next, crtc))
@@ -383,11 +383,11 @@ impl Card {
         plane.target = Rect::new(place, size.unwrap_or_default());
         if let Err(e) = plane.check(self.config.scales) {
             drop(plane);
-            self.collect(io.program);
+            self.collect(io.program.memory());
             return Err(e);
         }
         self.touch(at, plane, Some(crtc));
-        self.collect(io.program);
+        self.collect(io.program.memory());
         Ok(Step::Done)
     }
 

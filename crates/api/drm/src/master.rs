@@ -60,7 +60,7 @@ impl Card {
     }
 
     /// Closes a file: its framebuffers, handles, blobs and pending events end; its framebuffers leave the screen.
-    pub fn close(&mut self, file: FileId, memory: &mut (impl Memory + ?Sized)) {
+    pub fn close(&mut self, file: FileId, memory: &mut dyn Memory) {
         for id in self.framebuffers_of(file) {
             self.remove_fb(id, memory);
         }

@@ -7,7 +7,7 @@ use crate::surface::{PIECE, PictureCursor, Trouble, resume};
 use std::sync::Arc;
 use vb3_picture::convert::{Converter, Job, View, ViewMut};
 use vb3_picture::{Color, Frame, Size};
-use vb3_v4l2::{Bus, FourCc, Fraction, Lines, PixelFormat, WakeFd, pixfmt};
+use vb3_v4l2::{Bus, FourCc, Fraction, Lines, PixelFormat, pixfmt};
 
 /// A plane's picture in memory.
 #[derive(Clone, Debug)]
@@ -153,33 +153,21 @@ impl Screen {
         })
     }
 
-    /// Returns whether another picture can be shown now.
+    /// Returns what records the pictures.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.sink.has_room()
+    pub const fn sink(&self) -> &Sink {
+        &self.sink
     }
 
-    /// Returns a descriptor that becomes readable when there is room again; `None` if there is room.
-    #[must_use]
-    pub fn wake_fd(&self) -> Option<WakeFd<'_>> {
-        (!self.has_room()).then(|| self.sink.wake_fd()).flatten()
-    }
-
-    /// Notes that the host has seen the descriptor of [`wake_fd`](Self::wake_fd).
-    pub fn acknowledge(&self) {
-        self.sink.acknowledge();
+    /// Returns what records the pictures, to change it.
+    pub const fn sink_mut(&mut self) -> &mut Sink {
+        &mut self.sink
     }
 
     /// Returns how many pictures were shown.
     #[must_use]
-    pub fn shown(&self) -> u64 {
-        self.sink.counters().shown
-    }
-
-    /// Returns whether each picture is recorded or kept.
-    #[must_use]
-    pub const fn keeps_all(&self) -> bool {
-        self.sink.keeps_all()
+    pub const fn shown(&self) -> u64 {
+        self.sink.shown()
     }
 
     /// Returns the checksum of the last picture in RGB, if it was wanted.
@@ -192,17 +180,6 @@ impl Screen {
     pub fn last_shown(&mut self) -> Option<Arc<Frame>> {
         self.sink.reads_all = true;
         self.last.clone()
-    }
-
-    /// Keeps small versions of what is shown from now on.
-    pub fn keep_thumbnails(&mut self) {
-        self.sink.keep_thumbnails();
-    }
-
-    /// Returns thumbnails of at most `count` pictures.
-    #[must_use]
-    pub fn thumbnails(&self, count: usize) -> Vec<crate::sink::Thumbnail> {
-        self.sink.thumbnails(count)
     }
 
     /// Returns the first failure of the recording since the last call.
@@ -455,9 +432,7 @@ impl<C> Scan<C> {
         }
         Ok(self.layer == self.picture.layers.len())
     }
-}
 
-impl<C> Scan<C> {
     /// Writes some lines of the picture to the framebuffer of its writeback. Returns whether all are written.
     fn write(&mut self, bus: &mut dyn Bus<C>) -> Result<bool, Trouble> {
         let (Some(target), Some((rgb, next))) = (&self.picture.writeback, &mut self.written) else {

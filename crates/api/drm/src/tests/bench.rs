@@ -54,6 +54,9 @@ impl Memory for World {
 }
 
 impl Program for World {
+    fn memory(&mut self) -> &mut dyn Memory {
+        self
+    }
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         let at = usize::try_from(addr.wrapping_sub(BASE)).map_err(|_| Errno(14))?;
         let end = at.checked_add(out.len()).ok_or(Errno(14))?;

@@ -341,6 +341,44 @@ fn drawing_without_a_commit_is_recorded() {
     assert_eq!(colors[..4], [0, 1, 2, 3].map(|number| number * 0x01_0305));
 }
 
+#[test]
+fn cam_shows_its_camera_without_a_copy() {
+    if lacks("cam") || lacks("ffmpeg") {
+        return;
+    }
+    let run = Run::on("soc-cma")
+        .device("camera=in.y4m,size=1280x720")
+        .device("kms=shown.y4m")
+        .real_time("libcamera 0.0.3 crashes if frames need no time");
+    let film = "testsrc2=size=1280x720:rate=30";
+    let source = ["-f", "lavfi", "-i", film, "-frames:v", "12", "-pix_fmt"];
+    ffmpeg_in(run.dir.path(), source.iter().chain(&["yuv422p", "in.y4m"]));
+    let stream = "width=1280,height=720,pixelformat=YUYV";
+    let outcome = run
+        .program(["cam", "-c1", "-C20", "-D", "-s", stream])
+        .run();
+    outcome.expect_success().expect_nothing_held();
+    if outcome.stderr.contains("not supported") {
+        vb3_skip::skip(format_args!("this build of cam has no KMS"));
+        return;
+    }
+    let frames = |file: &str| {
+        let y4m = outcome.read(file);
+        let header = y4m.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let frames = y4m[header..].chunks_exact(SIZE.0 * SIZE.1 * 2 + b"FRAME\n".len());
+        frames.map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let (film, shown) = (frames("in.y4m"), frames("shown.y4m"));
+    // cam drops frames if it is late.
+    assert!(!shown.is_empty() && shown.iter().all(|frame| film.contains(frame)));
+    let card = outcome.queue("/dev/dri/card0");
+    assert_eq!(
+        (card.bytes_copied, card.bytes_bounced, card.lost),
+        (0, 0, 0)
+    );
+    outcome.expect_no_refusal_or_missing_sync("soc-cma");
+}
+
 fn client_survives(kills: &str, calls: &str) {
     for words in [&["kills", kills][..], &["random", calls, "1"]] {
         let Some(outcome) = client("kms,size=640x480,connectors=2,planes=1", words) else {

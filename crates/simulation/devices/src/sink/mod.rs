@@ -75,7 +75,8 @@ impl Sink {
         })
     }
 
-    pub(crate) fn keep_thumbnails(&mut self) {
+    /// Keeps small versions of what is shown from now on.
+    pub fn keep_thumbnails(&mut self) {
         self.thumbs.get_or_insert_default();
     }
 
@@ -113,8 +114,15 @@ impl Sink {
         (self.keeps_all() || is_kept).then(|| self.take_frame(format, size))
     }
 
+    /// Returns how many pictures were shown.
+    #[must_use]
+    pub(crate) const fn shown(&self) -> u64 {
+        self.shown
+    }
+
     /// Returns whether each picture is recorded or kept.
-    pub(crate) const fn keeps_all(&self) -> bool {
+    #[must_use]
+    pub const fn keeps_all(&self) -> bool {
         self.writer.is_some() || self.reads_all
     }
 
@@ -171,19 +179,21 @@ impl Sink {
 
     /// Returns thumbnails of at most `count` pictures, evenly spread. They cover all pictures shown since
     /// [`keep_thumbnails`](Self::keep_thumbnails), and are at most [`THUMBNAILS_MAX`].
-    pub(crate) fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
+    #[must_use]
+    pub fn thumbnails(&self, count: usize) -> Vec<Thumbnail> {
         let thumbs = self.thumbs.as_ref();
         thumbs.map_or_else(Vec::new, |thumbs| thumbs.spread(count))
     }
 
     /// Returns a descriptor that becomes readable when there is room again. A display waits for it after
     /// [`has_room`](Self::has_room) has returned false.
-    pub(crate) fn wake_fd(&self) -> Option<WakeFd<'_>> {
+    #[must_use]
+    pub fn wake_fd(&self) -> Option<WakeFd<'_>> {
         self.writer.as_ref().map(|writer| writer.ring.wake_fd())
     }
 
     /// Makes [`wake_fd`](Self::wake_fd) unreadable.
-    pub(crate) fn acknowledge(&self) {
+    pub fn acknowledge(&self) {
         if let Some(writer) = &self.writer {
             writer.ring.acknowledge();
         }

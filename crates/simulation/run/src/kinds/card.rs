@@ -17,6 +17,7 @@ pub(super) use crc::CrcFiles;
 use host::{CardMemory, Program};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use vb3_devices::sink::Sink;
 use vb3_devices::spec::{DeviceKind, DeviceSpec, Presence};
 use vb3_devices::{FrameFault, NodeSpec, Scan, Screen};
 use vb3_drm::{CallContext, Card, Edid, Mode, Outcome};
@@ -112,7 +113,10 @@ impl Cards {
     /// Returns descriptors that become readable when a recording has room again.
     pub(crate) fn wake_fds(&self) -> impl Iterator<Item = vb3_v4l2::WakeFd<'_>> {
         let outputs = self.all.iter().flat_map(|card| &card.outputs);
-        outputs.filter_map(|output| output.screen.wake_fd())
+        let sinks = outputs.map(|output| output.screen.sink());
+        sinks
+            .filter(|sink| !sink.has_room())
+            .filter_map(Sink::wake_fd)
     }
 
     /// Returns the name of the card with this DMA device, such as `card0`.
@@ -278,7 +282,7 @@ impl CardDevice {
 
     pub(crate) fn keep_thumbnails(&mut self) {
         let outputs = self.outputs.iter_mut();
-        outputs.for_each(|output| output.screen.keep_thumbnails());
+        outputs.for_each(|output| output.screen.sink_mut().keep_thumbnails());
     }
 
     /// Returns the number and the picture that the first screen showed last. From the first call on, each picture
@@ -307,7 +311,7 @@ impl CardDevice {
     /// Returns at most `count` small pictures of what was shown.
     pub(crate) fn pictures(&self, count: usize) -> (String, Vec<Picture>) {
         let all = self.outputs.iter();
-        let all = all.flat_map(|output| output.screen.thumbnails(count));
+        let all = all.flat_map(|output| output.screen.sink().thumbnails(count));
         let all = all.map(|frame| Picture {
             number: frame.number,
             png: frame.within(Picture::MAX_EDGE).png(),
@@ -446,7 +450,7 @@ impl Kind for CardFiles {
             };
             card.read_piece(&mut run.memory);
             let outputs = card.outputs.iter();
-            let acknowledged = outputs.inspect(|output| output.screen.acknowledge());
+            let acknowledged = outputs.inspect(|output| output.screen.sink().acknowledge());
             let rooms: Vec<bool> = acknowledged.map(Output::has_room).collect();
             let memory = &mut card.memory.with(&mut run.memory);
             let has_room = |crtc: usize| rooms.get(crtc).is_some_and(|room| *room);
@@ -466,7 +470,7 @@ impl Kind for CardFiles {
 impl Output {
     /// Returns whether the CRTC may show another picture.
     fn has_room(&self) -> bool {
-        self.scan.is_none() && self.screen.has_room()
+        self.scan.is_none() && self.screen.sink().has_room()
     }
 
     /// Returns whether the screen is read at each vblank, rather than only after commits: if a program reads
@@ -474,7 +478,7 @@ impl Output {
     /// a clock that follows programs does not jump to the next vblank only to read the screen.
     fn is_watched(&self) -> bool {
         let is_mutable = self.shown.as_ref().is_some_and(|shown| shown.is_mutable);
-        self.crcs.is_some() || is_mutable && self.screen.keeps_all()
+        self.crcs.is_some() || is_mutable && self.screen.sink().keeps_all()
     }
 }
 

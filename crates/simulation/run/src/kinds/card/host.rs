@@ -266,24 +266,6 @@ impl vb3_drm::Memory for WithMemory<'_> {
     }
 }
 
-impl vb3_drm::Memory for Program<'_> {
-    fn release(&mut self, buffer: BufferId) {
-        self.memory.release(buffer);
-    }
-    fn is_written(&self, buffer: BufferId) -> bool {
-        self.memory.is_written(buffer)
-    }
-    fn is_pending(&self, fence: FenceId) -> bool {
-        self.memory.is_pending(fence)
-    }
-    fn release_fence(&mut self, fence: FenceId) {
-        self.memory.release_fence(fence);
-    }
-    fn signal(&mut self, timeline: usize, seqno: u64) {
-        self.memory.signal(timeline, seqno);
-    }
-}
-
 impl Program<'_> {
     /// Finds the dma-buf of a program's descriptor, and takes a reference to it.
     fn resolve(&mut self, fd: i32) -> Result<BufRef, Errno> {
@@ -304,6 +286,10 @@ impl Program<'_> {
 }
 
 impl vb3_drm::Program for Program<'_> {
+    fn memory(&mut self) -> &mut dyn vb3_drm::Memory {
+        &mut self.memory
+    }
+
     fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), Errno> {
         self.caller.read(addr, out)
     }
