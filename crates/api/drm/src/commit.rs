@@ -360,12 +360,19 @@ impl Card {
         self.collect(memory);
     }
 
-    /// Returns the number of the last vblank of a CRTC up to which [`advance`](Self::advance) has come, and the time of
-    /// the next one in nanoseconds; `None` if the CRTC is off.
+    /// Returns the number of the last vblank of a CRTC up to which [`advance`](Self::advance) has come; `None` if the
+    /// CRTC is off.
     #[must_use]
-    pub fn vblank(&self, crtc: usize) -> Option<(u64, u64)> {
+    pub fn vblank(&self, crtc: usize) -> Option<u64> {
         let vblank = self.vblanks.get(crtc).filter(|vblank| vblank.is_on)?;
-        Some((vblank.seen, vblank.time_ns(vblank.seen + 1)))
+        Some(vblank.seen)
+    }
+
+    /// Returns the time of a vblank in nanoseconds; `None` if the CRTC is off.
+    #[must_use]
+    pub fn vblank_ns(&self, crtc: usize, sequence: u64) -> Option<u64> {
+        let vblank = self.vblanks.get(crtc).filter(|vblank| vblank.is_on)?;
+        Some(vblank.time_ns(sequence))
     }
 
     /// Sends the events of a commit that switched a CRTC off.

@@ -406,11 +406,9 @@ impl<C> Scan<C> {
                     &mut self.bytes
                 }
             };
-            if !read(layer, (&mut self.cursor, PIECE), to, bus)? {
+            let digest = self.picture.is_watched().then_some(&mut self.digest);
+            if !read(layer, (&mut self.cursor, PIECE), (to, digest), bus)? {
                 return Ok(false);
-            }
-            if self.picture.is_watched() {
-                self.digest.update(to);
             }
         }
         self.line = match self.canvas.as_mut().filter(|_| !self.is_check) {
@@ -473,17 +471,21 @@ fn encode(code: u32, [r, g, b]: [u8; 3], to: &mut Vec<u8>) {
     }
 }
 
-/// Continues to read a layer. Returns whether all its bytes are read.
+/// Continues to read a layer, and adds what is read to the checksum. Returns whether all its bytes are read.
 fn read<C>(
     layer: &Layer<C>,
     (cursor, mut left): (&mut PictureCursor, usize),
-    to: &mut [u8],
+    (to, mut digest): (&mut [u8], Option<&mut crc32fast::Hasher>),
     bus: &mut dyn Bus<C>,
 ) -> Result<bool, Trouble> {
     let (lines, _) = layer.lines().ok_or(Trouble::TooSmall)?;
     resume(&lines, cursor, &mut left, |run| {
         let bytes = to.get_mut(run.in_all()).ok_or(Trouble::TooSmall)?;
-        Ok(bus.read(run.cookie, run.offset, bytes)?)
+        bus.read(run.cookie, run.offset, bytes)?;
+        if let Some(digest) = &mut digest {
+            digest.update(bytes);
+        }
+        Ok(())
     })
 }
 

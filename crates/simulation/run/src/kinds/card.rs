@@ -74,6 +74,9 @@ struct Output {
     crcs: Option<crc::Crcs>,
 }
 
+/// Number of pixels of a screen that are read at each vblank, to find what programs have drawn without a commit.
+const LOOKED_AT: u64 = 1 << 20;
+
 /// Maximum number of programs of [`CardDevice::refused`].
 const MAX_REFUSED: usize = 64;
 
@@ -473,12 +476,17 @@ impl Output {
         self.scan.is_none() && self.screen.sink().has_room()
     }
 
-    /// Returns whether the screen is read at each vblank, rather than only after commits: if a program reads
-    /// checksums, or if programs may draw into a buffer on the screen and each picture is kept. In the second case,
-    /// a clock that follows programs does not jump to the next vblank only to read the screen.
-    fn is_watched(&self) -> bool {
-        let is_mutable = self.shown.as_ref().is_some_and(|shown| shown.is_mutable);
-        self.crcs.is_some() || is_mutable && self.screen.sink().keeps_all()
+    /// Returns the vblank at which the screen is read again; `None` if it is read only after commits. It is read at each
+    /// vblank if a program reads checksums. It is read too, but less often if it is large, if programs may draw into a
+    /// buffer on the screen and each picture is kept. In this case, a clock that follows programs does not jump to the
+    /// next vblank only to read the screen.
+    fn next_look(&self) -> Option<u64> {
+        let shown = self.shown.as_ref()?;
+        match shown.is_mutable && self.screen.sink().keeps_all() {
+            _ if self.crcs.is_some() => Some(self.seen + 1),
+            true => Some(self.seen + shown.pixels().div_ceil(LOOKED_AT)),
+            false => None,
+        }
     }
 }
 
@@ -495,9 +503,8 @@ impl CardDevice {
         let due = self.card.next_due_ns().filter(|due| *due > 0 || has_room);
         let plug = self.due.as_ref().and_then(|due| due.last());
         let outputs = self.outputs.iter().enumerate();
-        let watched = outputs.filter(|(_, of)| of.crcs.is_some() || waits && of.is_watched());
-        let watched = watched.filter_map(|(crtc, _)| self.card.vblank(crtc));
-        let dues = watched.map(|(_, next_ns)| next_ns).filter(|_| has_room);
+        let watched = outputs.filter(|(_, of)| has_room && (waits || of.crcs.is_some()));
+        let dues = watched.filter_map(|(crtc, of)| self.card.vblank_ns(crtc, of.next_look()?));
         dues.chain(due).chain(plug.map(|(ns, _)| *ns)).min()
     }
 

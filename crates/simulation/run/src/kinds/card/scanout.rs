@@ -19,6 +19,14 @@ pub(super) struct OnScreen {
     pub(super) is_mutable: bool,
 }
 
+impl OnScreen {
+    /// Returns the number of the screen's pixels, at least one.
+    pub(super) fn pixels(&self) -> u64 {
+        let (width, height) = self.shown.size.unwrap_or_default();
+        (u64::from(width) * u64::from(height)).max(1)
+    }
+}
+
 /// A framebuffer to which a CRTC's picture is written.
 pub(super) struct Writing {
     /// Holds the framebuffer, so that it is not freed during the write.
@@ -98,7 +106,7 @@ impl CardDevice {
             return false;
         };
         let (frame_ns, gamma, is_mutable) = (shown.frame_ns, shown.gamma.clone(), *is_mutable);
-        let seen = self.card.vblank(crtc).map_or(0, |(seen, _)| seen);
+        let seen = self.card.vblank(crtc).unwrap_or(0);
         if let Some(output) = self.outputs.get_mut(crtc) {
             output.seen = seen;
             output.scan = output.screen.begin(Picture {
@@ -119,10 +127,10 @@ impl CardDevice {
     /// to know that. Without `at_once`, reads a screen only if a vblank has passed since it was read.
     pub(super) fn look_again(&mut self, memory: &RunMemory, at_once: bool) {
         for crtc in 0..self.outputs.len() {
-            let seen = self.card.vblank(crtc).map(|(seen, _)| seen);
+            let seen = self.card.vblank(crtc);
             let is_due = |output: &Output| {
-                let is_later = seen.is_some_and(|seen| at_once || seen > output.seen);
-                is_later && output.is_watched() && output.has_room()
+                let look = output.next_look().filter(|_| output.has_room());
+                look.is_some_and(|look| seen.is_some_and(|seen| at_once || seen >= look))
             };
             if self.outputs.get(crtc).is_some_and(is_due) {
                 self.begin_reading(memory, crtc, (None, true));
