@@ -10,8 +10,9 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "cma",
-        "bytes of that memory set aside for physically contiguous buffers; 0 for none, and then \
-         a contiguous buffer is at most 4 MiB (32 MiB with pages of 16KiB, 512 MiB with 64KiB)",
+        "bytes of that memory set aside for physically contiguous buffers; 0 for none. A contiguous buffer \
+         then comes from the kernel's page allocator, whose largest block is 4 MiB (32 MiB with pages of \
+         16KiB, 512 MiB with 64KiB)",
     ),
     (
         "cma_heap",
@@ -41,7 +42,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "coherent",
-        "true if devices see the CPU's caches; false if both see old bytes until a cache sync",
+        "true if devices see the CPU's caches; false if the CPU and the devices may read old bytes until a \
+         cache sync",
     ),
     (
         "iommu",
@@ -75,7 +77,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     (
         "iommu.segments",
         "at which I/O addresses scattered memory lies: with \"contiguous\" (the default) in one run without \
-         gaps; with \"compatible\" in the same segments as in Linux, which may have gaps at boundaries",
+         gaps; with \"compatible\" in the segments that Linux makes, with a gap before a segment that would \
+         otherwise cross the device's boundary",
     ),
     (
         "iommus",
@@ -112,8 +115,8 @@ pub const FIELDS: &[(&str, &str)] = &[
     ),
     (
         "sram",
-        "bytes of memory on each device (SRAM), which is coherent and has no struct pages. A device \
-         allocates from no other memory, except buffers that ask for cached memory; 0 for none",
+        "bytes of memory on each device (SRAM); 0 for none. This memory is coherent and has no struct pages. A \
+         device allocates its buffers there, except those for which a program asks for cached memory",
     ),
     (
         "scattered",
