@@ -13,7 +13,8 @@ pub(crate) struct HeldMapping<M> {
     pub(crate) maybe_written: bool,
 }
 
-/// When an attached device may access the memory, and whether it follows moves.
+/// When an attached device may access the memory, and whether the device *follows moves*: whether the memory may move
+/// while the device has it mapped. The move removes the mapping, and the device must be mapped again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachKind {
     /// At any time from the map to the unmap. The memory is pinned meanwhile.
@@ -36,7 +37,8 @@ pub struct Attachment<O: DmaOps> {
     pub(crate) kind: AttachKind,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
-    /// Set if the planes of a device and direction share the attachment.
+    /// Set if imports made this attachment. All planes that import the same dma-buf for the same device and the same
+    /// direction share it.
     #[cfg(feature = "alloc")]
     pub(crate) import: Option<super::imports::Import>,
 }
@@ -60,7 +62,8 @@ impl<O: DmaOps> Attachment<O> {
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Describes the memory to the DMA layer, so that no later call fails for lack of a scatter table
-    /// ([`DmaOps::describe`]).
+    /// ([`DmaOps::describe`]). Exception: memory that has no place yet cannot be described. `place` describes it
+    /// later. If that fails, so may the next [`map`](Self::map), which tries again.
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Quarantined` (EIO); `NoMemory` (ENOMEM) or `NoSuchMemory` (ENXIO) from
@@ -198,7 +201,9 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         let _quarantined = self.end_mapping(cx, dev, held.mapping, attrs);
         cx.observer.unmapped(dev);
         if bounced && held.maybe_written {
-            // If a copy for a device fails, the device's next use repeats the copy or reports the error.
+            // The unmap has copied what the device wrote to the memory, so the copies and caches of the other
+            // devices are updated, too. If that fails for one of them, its next use repeats the copy or reports the
+            // error.
             let _ = self.sync_all(cx, Direction::ToDevice, SyncFor::Device, None);
         } else if !bounced
             && held.direction.device_writes()

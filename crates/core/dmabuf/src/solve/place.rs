@@ -74,7 +74,9 @@ pub(super) fn place(
         // A single piece is contiguous.
         HeapKind::Pieces(piece) if len <= piece && align <= piece => runs(piece, piece, boundary),
         HeapKind::Pieces(piece) => {
-            // A buffer that is longer than a piece and fits between boundaries has no piece that crosses a boundary.
+            // No piece crosses a boundary: `layout` refuses a buffer that is longer than the distance between
+            // boundaries, and a piece is shorter than the buffer here. The piece's length and the distance are powers
+            // of two, and pieces are aligned to their length.
             if among.has(Rule::Contiguous) || align > piece {
                 return None;
             }
@@ -188,8 +190,8 @@ fn next(from: u64, Block { len, align, .. }: Block, boundary: u64) -> Option<u64
     if (at ^ last) & !boundary == 0 {
         return Some(at);
     }
-    // Later addresses in the same block cross its end, too, so this tries the next block. Blocks and
-    // alignments are powers of two, so one is a multiple of the other.
+    // Later addresses below the next multiple of `boundary + 1` cross it, too, so this tries the multiple itself.
+    // `boundary + 1` and `align` are powers of two, so one is a multiple of the other.
     (at | boundary)
         .checked_add(1)?
         .checked_next_multiple_of(align)
