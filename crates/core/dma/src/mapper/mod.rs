@@ -87,8 +87,8 @@ struct SlotCell<D, L: Locks> {
 #[derive(Debug)]
 struct Slot<D> {
     dev: Option<D>,
-    /// Number of times that this slot was given to a device or became vacant, so it alone tells whether a handle is
-    /// that of the slot's device.
+    /// Number of times that this slot was given to a device or became vacant. An [`At`] stores this number. If the
+    /// numbers differ, the device of the `At` was removed, even if it has the slot again.
     claims: u64,
     counters: Counters,
     mode: SegmentMode,
@@ -155,8 +155,8 @@ impl<D> Slot<D> {
     fn vacate(&mut self) -> Self {
         let former = core::mem::replace(self, Self::vacant());
         self.claims = former.claims.wrapping_add(1);
-        // The numbers continue, so that a context that still flushes for the former device does not free ranges of
-        // the next device.
+        // The new queue continues the old one's count of ranges. Otherwise, a context that still flushes for the
+        // former device would take the next device's ranges for its own, and free them without a flush.
         self.queue.flushed = former.queue.queued();
         former
     }
@@ -227,7 +227,7 @@ pub(crate) struct Extent {
     /// to the next multiple have the same owner. 1 if unknown.
     granule: u64,
     caching: Caching,
-    /// The memory's entry in the table of counted memory; `None` for memory that the caller lends.
+    /// The memory's entry in the table of reference counts; `None` for memory that the caller lends.
     entry: Option<memory::Key>,
 }
 
@@ -250,7 +250,8 @@ enum Kind<P: Platform> {
     Region(OwnMapping<P::Device>),
     /// A program's memory, pinned for this direction.
     Pinned(ManuallyDrop<P::Pinned>, Direction),
-    /// Another handle of counted memory, and whether a device may write to the memory.
+    /// Another handle of memory that has an entry in the table of reference counts, and whether a device may write to
+    /// the memory.
     Shared(bool),
     /// Memory of the caller, who may reuse it after freeing the handle, if nothing is mapped then.
     Lent,
@@ -488,8 +489,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     }
 
     /// Returns the platform's description of `dev`. Fails with `Invalid` for a nonexistent device, or for limits
-    /// or page sizes that no memory could meet, and with `Unsupported` for a device that does not see the caches of
-    /// a platform that cannot maintain them.
+    /// or page sizes that no memory could meet, and with `Unsupported` for a non-coherent device if the platform has
+    /// no cache maintenance ([`Caches`](crate::Caches)).
     fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
         let info = self.platform.device_info(dev);
         let info = info.filter(DeviceInfo::is_valid).ok_or(Error::Invalid)?;

@@ -1,4 +1,5 @@
-//! Nodes of the tree: what is free among the 64 children of a node.
+//! Nodes of the tree: what is free among the 64 children of a node. A *place* is the number of a granule, counted
+//! from the top of the space (see the parent module).
 
 use super::bits::{FAN, groups, largest_group, span};
 use super::tree::{MAX_HEIGHT, NONE, child_bits};
@@ -18,7 +19,7 @@ pub(super) const fn whole(level: u32) -> Best {
 #[derive(Clone, Copy)]
 pub(super) struct Change {
     pub(super) free: bool,
-    /// Whether the range's last place is the last one of the part.
+    /// Whether the range ends where this part ends: the last place of both is the same.
     pub(super) ends: bool,
 }
 
@@ -32,7 +33,7 @@ impl Change {
         ends: true,
     };
 
-    /// Returns the change for a part of this part; `is_last` says whether it has this part's last place.
+    /// Returns the change for a piece of this part. `is_last` says whether the piece ends where this part ends.
     pub(super) const fn part(self, is_last: bool) -> Self {
         Self {
             ends: self.ends && is_last,
@@ -135,7 +136,7 @@ impl Node {
             },
         };
         if level == MAX_HEIGHT {
-            // The other children would have places of more than 64 bits.
+            // The numbers of the other children's places would not fit in 64 bits.
             node.cover(level, 16..64, Change::TAKE);
         }
         node
@@ -286,7 +287,7 @@ impl Node {
         }
     }
 
-    /// Makes one or more children that have no nodes free or taken. Returns the node's best block.
+    /// Makes one or more children free or taken. These children must have no nodes. Returns the node's best block.
     pub(super) fn cover(&mut self, level: u32, children: Range<u32>, change: Change) -> Best {
         self.marks.set(children.start, children.end - 1, change);
         let best = if change.free { whole(level) } else { 0 };
