@@ -102,7 +102,7 @@ errnos! {
 
 impl fmt::Display for DriverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "driver error, errno {}", self.errno())
+        write!(f, "the driver failed the call with errno {}", self.errno())
     }
 }
 

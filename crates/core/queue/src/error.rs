@@ -79,7 +79,10 @@ pub enum Invalid {
     },
     /// The buffer has no such plane, or the caller passed too few planes. `given` is the plane's index, or the
     /// number of planes that the caller passed or has space for.
-    #[error("plane index or count {given} does not fit a buffer of {planes} planes")]
+    #[error(
+        "plane index or plane count {given} does not fit this buffer: \
+         an index must be below {planes}, a count at least {planes}"
+    )]
     Planes { given: u32, planes: u32 },
     /// No plane, too many planes, or a size of zero.
     #[error("no plane, too many planes, or a size of zero")]
@@ -191,9 +194,11 @@ pub enum Error {
         max: u32,
     },
     /// ENOMEM: the necessary buffers, or the queue's own tables, could not be allocated.
-    #[error("out of memory: {wanted} needed, {found} could be allocated")]
+    #[error(
+        "out of memory: {wanted} buffers (or entries or bytes of a table) needed, {found} could be allocated"
+    )]
     NoMemory {
-        /// Buffers (or bytes of a table) needed.
+        /// Buffers (or entries or bytes of a table) needed.
         wanted: u64,
         /// Buffers that could be made.
         found: u64,
@@ -229,7 +234,7 @@ impl Invalid {
 }
 
 impl Error {
-    /// Makes the error of a failed allocation of a table for `wanted` buffers, or of `wanted` bytes.
+    /// Makes the error of a failed allocation of a table of `wanted` entries or bytes.
     pub(crate) const fn no_memory(wanted: u64) -> Self {
         Self::NoMemory {
             wanted,

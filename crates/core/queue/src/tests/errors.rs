@@ -127,5 +127,8 @@ fn numbers_become_the_errno_with_that_number() {
     for invalid in [0, -22, 4096, i32::MIN, i32::MAX] {
         assert_eq!(DriverError::from(invalid), DriverError::EIO, "{invalid}");
     }
-    assert_eq!(DriverError::EPIPE.to_string(), "driver error, errno 32");
+    assert_eq!(
+        DriverError::EPIPE.to_string(),
+        "the driver failed the call with errno 32"
+    );
 }
