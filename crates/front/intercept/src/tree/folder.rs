@@ -105,7 +105,8 @@ impl Drop for Folder {
     }
 }
 
-/// Locks a directory. Returns `None` if another run holds the lock, or the path names another directory.
+/// Locks a directory. Returns `None` if it cannot be opened, if another run holds the lock, or if another run has
+/// meanwhile removed the directory that was opened, so that the path names another one or none.
 fn lock(may: &MayBlock, path: &Path) -> Option<OwnedFd> {
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
     let fd = may_block::open(may, path, flags).ok()?;

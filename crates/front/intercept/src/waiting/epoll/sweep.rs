@@ -37,7 +37,8 @@ impl Sweep {
 }
 
 impl Epolls {
-    /// Begins a search if one is due. The caller makes it. Meanwhile, no other search is due.
+    /// Begins a search if one is due. The caller makes it. Until it ends, another search is due only if the number of
+    /// sets has doubled.
     pub(crate) fn begin_sweep(&mut self) -> Option<Sweep> {
         if self.sets.len() < self.sweep_at.max(FROM) {
             return None;
