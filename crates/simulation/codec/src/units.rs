@@ -2,9 +2,10 @@
 //!
 //! libavcodec's parser (`av_parser_parse2`) does not replace this module. In a trial with libavcodec 59, it cut
 //! streams of H.264, HEVC, MPEG-2 and MPEG-4 into the same units. But that parser reports no fault: 3,000 random
-//! bytes before or within a stream became part of a unit, without an error. It loses the tags of pieces: with pieces
-//! of 4 KiB, 61 to 76 of 100 units had no tag. With pieces of 100 bytes, 1 to 7 of 100 units had the tag of another
-//! piece, because the parser remembers the last four pieces only. It also sets no limit to the length of a unit.
+//! bytes before or within a stream became part of a unit, without an error. It loses the *tags* of pieces (the
+//! numbers that the caller gave them, by which it finds the piece that a unit began in). With pieces of 4 KiB, 61
+//! to 76 of 100 units had no tag. With pieces of 100 bytes, 1 to 7 of 100 units had the tag of another piece,
+//! because the parser remembers the last four pieces only. It also sets no limit to the length of a unit.
 
 mod frames;
 mod h264;
@@ -205,7 +206,7 @@ struct Units<S: Syntax> {
     searched: usize,
     /// Offset of the newest NAL unit, which begins after its start code.
     nal: Option<usize>,
-    /// Whether the code has tested if the NAL unit at `nal` starts an access unit.
+    /// Whether `next` has already tested if the NAL unit at `nal` starts an access unit.
     seen: bool,
     first: Option<First<S::SliceId>>,
     /// Faults, each with the tag of its piece.
