@@ -1,4 +1,5 @@
-//! What a real camera offers and does: its formats, controls and frame times, which a camera imitates.
+//! What a real camera offers and does: its formats, controls and frame times, which a simulated camera
+//! imitates.
 
 use crate::limits::nearest_interval;
 use vb3_v4l2::{

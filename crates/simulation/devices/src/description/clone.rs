@@ -31,8 +31,9 @@ fn plain<T>(value: T) -> Spanned<T> {
     Spanned::new(0..0, value)
 }
 
-/// Replaces the characters that a description does not allow. Also replaces what is left of a character that the
-/// driver cut off: as U+FFFD it would be too long.
+/// Replaces the characters that a description does not allow. Also replaces U+FFFD, which stands for the first bytes
+/// of a character that the driver cut off. In UTF-8, U+FFFD has three bytes, with which the text could be longer than
+/// the driver's field.
 fn printable(text: &str) -> String {
     let is_allowed = |c: char| !c.is_control() && c != char::REPLACEMENT_CHARACTER;
     let plain = text.chars().map(|c| if is_allowed(c) { c } else { '?' });
@@ -255,7 +256,7 @@ fn controls(client: &mut Client<'_>, ranges: &[ControlRange]) -> Vec<Spanned<Con
             sys::V4L2_CTRL_TYPE_BITMASK => ControlType::Bitmask,
             sys::V4L2_CTRL_TYPE_BUTTON => ControlType::Button,
             sys::V4L2_CTRL_TYPE_INTEGER64 => ControlType::Integer64,
-            // The names of Linux's classes are known.
+            // A class with the name that Linux gives it is left out: the simulated camera knows that name.
             sys::V4L2_CTRL_TYPE_CTRL_CLASS if range.name != class_name(range.id & !1) => {
                 ControlType::Class
             }

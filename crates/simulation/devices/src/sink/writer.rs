@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use vb3_picture::Frame;
 
 /// Number of pictures that may wait for the thread: as many as fit in `WAITING_BYTES`, from `WAITING` to
-/// `WAITING_MAX`. So a program that stops after a few small pictures does not wait for the disk.
+/// `WAITING_MAX`. While they are as many as may wait, a display shows no further picture (`Sink::has_room`), so its
+/// program waits. With room for 24 small pictures, a program that stops after a few does not wait for the disk.
 const WAITING: usize = 4;
 const WAITING_MAX: usize = 24;
 const WAITING_BYTES: usize = 64 << 20;
@@ -29,7 +30,8 @@ pub(super) struct WriterThread {
     /// The counters so far, except for `shown`.
     counters: Arc<Mutex<Counters>>,
     thread: Option<JoinHandle<()>>,
-    /// Whether the recording ends, and is not only dropped.
+    /// Set by `finish`: after the last picture, the thread also calls [`PictureFile::end`]. If the value is dropped
+    /// without `finish`, the thread does not.
     ends: Arc<AtomicBool>,
     /// The shape of the next picture, if it has changed.
     pub(super) shape: Option<Shape>,
