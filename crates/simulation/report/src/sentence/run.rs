@@ -15,7 +15,8 @@ pub struct Verdict {
 /// Lists the problems that no script caused; `None` if there are none.
 /// The list has a clause for each device that had problems, then missed steps and resources still held.
 ///
-/// The list includes failures outside the devices. [`failure`](super::failure) explains those.
+/// The list also names devices with failures outside the simulation, such as of a codec process or a recording.
+/// [`failure`](super::failure) explains these failures.
 #[must_use]
 pub fn problems(report: &Report) -> Option<String> {
     let rows = report.rows();

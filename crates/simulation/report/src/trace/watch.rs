@@ -16,7 +16,7 @@ impl Part {
     /// Copies the program's memory. If it cannot be read, returns zeros and `false`.
     ///
     /// # Errors
-    /// The memory is not gathered yet.
+    /// `have` does not contain these bytes yet. The front end must get them from the program and repeat the call.
     fn read(have: &Gathered, addr: u64, len: usize) -> Result<(Self, bool), Need> {
         let Some(known) = have.bytes(addr, len) else {
             return Err(Need {
@@ -51,7 +51,8 @@ impl Watched {
     /// Copies the structure at `addr` and its array, if the ioctl passes them to the device.
     ///
     /// # Errors
-    /// The memory that must be gathered first. The call must then not reach the devices yet.
+    /// The bytes that `have` does not contain yet. The front end must get them from the program and repeat the call.
+    /// The call must not reach the devices before that.
     pub(super) fn new(have: &Gathered, request: u32, addr: u64) -> Result<Self, Need> {
         let len = decode::size(request).min(decode::MAX_STRUCTURE);
         let reads = request & super::READS != 0;
