@@ -65,11 +65,19 @@ impl Cell {
             .unwrap_or(default)
     }
 
-    /// Returns the values of the scenario's lines `#KEY …`.
-    /// The keys: arguments of the kernel (`append`), MiB of memory (`memory`), devices (`device`), what must be
-    /// built (`needs`), files of this tree (`file`), additions to the device tree (`tree`), a directory of this
-    /// system to read (`share`), longest time (`seconds`), UEFI Secure Boot (`firmware`), processors that run
-    /// `in-turn` instead of at the same time (`processors`).
+    /// Returns the values of the scenario's lines `#KEY VALUE`, which describe its machine.
+    ///
+    /// The keys:
+    /// * `append`: arguments of the kernel.
+    /// * `memory`: memory in MiB.
+    /// * `device`: `ivshmem`, a device that the machine has besides the usual ones.
+    /// * `needs`: something that is built first and copied into the machine (see [`needs`](Self::needs)).
+    /// * `file`: a file of this repository that is copied into the machine.
+    /// * `tree`: a file of kernel/lab/trees (without `.dts`), which is added to an arm64 machine's device tree.
+    /// * `share`: a directory of the host that the machine can read, but not change.
+    /// * `seconds`: the time after which the machine is stopped; four times as long on the checked kernel.
+    /// * `firmware`: `secure-boot` if the machine, a PC, starts with UEFI Secure Boot.
+    /// * `processors`: `in-turn` if the processors run one after the other instead of at the same time.
     pub(crate) fn wishes(&self, key: &str) -> Vec<String> {
         let name = format!("kernel/lab/scenarios/{}.sh", self.scenario);
         let script = fs::read_to_string(sh::root().join(name)).unwrap_or_default();

@@ -50,8 +50,8 @@ impl Expected {
         self
     }
 
-    /// Returns how the answers `seen` deviate from the expected ones. `home` is the implementation that gave
-    /// them: `stock`, `kernel` or `process`.
+    /// Returns how the answers `seen` deviate from the expected ones. `home` names what gave them: `stock` (the
+    /// kernel's own C modules), `kernel` (our module in Rust) or `process` (simulated devices under `vb3 run`).
     pub(crate) fn faults(&self, home: &str, seen: &BTreeMap<String, String>) -> Vec<String> {
         let mut faults = Vec::new();
         for (name, stock) in &self.stock {
