@@ -341,6 +341,21 @@ fn drawing_without_a_commit_is_recorded() {
     assert_eq!(colors[..4], [0, 1, 2, 3].map(|number| number * 0x01_0305));
 }
 
+/// A picture that the card cannot read counts once, and not again at each vblank.
+#[test]
+fn a_revoked_picture_is_lost_once() {
+    let Some(program) = compiled("card.c") else {
+        return;
+    };
+    let [vb3, program] = [env!("CARGO_BIN_EXE_vb3"), &program.display().to_string()];
+    let script = format!("VB3={vb3} exec {program} loses");
+    let run = Run::on("pc").device("kms=shown.raw,size=640x480");
+    let outcome = run.program(["sh", "-c", &script]).run();
+    outcome.expect_success().expect_nothing_held();
+    assert_eq!(outcome.stdout, "lost\n");
+    assert_eq!(outcome.queue("/dev/dri/card0").lost, 1);
+}
+
 #[test]
 fn cam_shows_its_camera_without_a_copy() {
     if lacks("cam") || lacks("ffmpeg") {

@@ -10,6 +10,7 @@
  * card calls N: prints how long calls take with N framebuffers.
  * card drops: a child that has given up root may not become the master by its parent's file.
  * card draws N: draws N pictures into the buffer on the screen, without a commit; waits for their checksums in debugfs.
+ * card loses: has the buffer on the screen revoked, and waits for the checksums of ten more frames.
  * card writeback: has pictures written to its own buffer and to one of a heap, and compares each pixel. */
 #define _GNU_SOURCE
 #include "check.h"
@@ -503,9 +504,10 @@ static void paint(struct screen *screen, uint32_t color)
 		screen->pixels[0][pixel] = color;
 }
 
+static const char data[] = "/sys/kernel/debug/dri/0/crtc-0/crc/data";
+
 static void draws(int count)
 {
-	static const char data[] = "/sys/kernel/debug/dri/0/crtc-0/crc/data";
 	int control = open("/sys/kernel/debug/dri/0/crtc-0/crc/control", O_RDWR | O_CLOEXEC), crcs, number;
 	struct screen screen;
 	unsigned last;
@@ -536,6 +538,21 @@ static void draws(int count)
 	printf("%d pictures\n", count);
 }
 
+static void loses(void)
+{
+	struct screen screen = begin();
+	int crcs = open(data, O_RDONLY | O_CLOEXEC), frame;
+	unsigned last;
+
+	(void)screen;
+	CHECK(crcs >= 0);
+	last = checksum(crcs);
+	CHECK(system("\"$VB3\" ctl revoke \"$(\"$VB3\" ctl buffers | sed -n '1s, .*,,p')\"") == 0);
+	for (frame = 0; frame < 10; frame++)
+		CHECK(checksum(crcs) == last);
+	printf("lost\n");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -558,6 +575,8 @@ int main(int argc, char **argv)
 		drops();
 	else if (strcmp(what, "draws") == 0)
 		draws(count);
+	else if (strcmp(what, "loses") == 0)
+		loses();
 	else if (strcmp(what, "writeback") == 0)
 		writeback();
 	else if (strcmp(what, "calls") == 0)

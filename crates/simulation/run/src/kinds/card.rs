@@ -482,7 +482,7 @@ impl Output {
     /// next vblank only to read the screen.
     fn next_look(&self) -> Option<u64> {
         let shown = self.shown.as_ref()?;
-        match shown.is_mutable && self.screen.sink().keeps_all() {
+        match shown.is_readable && shown.is_mutable && self.screen.sink().keeps_all() {
             _ if self.crcs.is_some() => Some(self.seen + 1),
             true => Some(self.seen + shown.pixels().div_ceil(LOOKED_AT)),
             false => None,

@@ -15,6 +15,8 @@ pub(super) struct OnScreen {
     /// What the CRTC shows. This holds the framebuffers, so that they are not freed meanwhile.
     shown: Shown,
     buffers: BTreeSet<BufferId>,
+    /// Whether the card can read all buffers. False after a failure: then nothing is read until the next commit.
+    pub(super) is_readable: bool,
     /// Whether programs may draw into a buffer while it is on the screen: true if a buffer is the card's own memory.
     pub(super) is_mutable: bool,
 }
@@ -69,43 +71,37 @@ impl CardDevice {
         output.shown = Some(OnScreen {
             shown,
             buffers,
+            is_readable: true,
             is_mutable,
         });
-        if !is_readable || !self.begin_reading(memory, crtc, (writeback, false)) {
-            self.faults = self.faults.saturating_add(1);
+        match is_readable {
+            true => self.begin_reading(memory, crtc, (writeback, false)),
+            false => self.lose_picture(crtc),
         }
-        if self
-            .outputs
-            .get(crtc)
-            .is_some_and(|output| output.scan.is_none())
-        {
+        let output = self.outputs.get(crtc);
+        if output.is_some_and(|output| output.scan.is_none()) {
             self.end_writing(memory, crtc, FAILED);
         }
     }
 
-    /// Begins to read what a CRTC shows. Returns false if the card has lost a buffer.
+    /// Begins to read what a CRTC shows, if the card can read it.
     fn begin_reading(
         &mut self,
         memory: &RunMemory,
         crtc: usize,
         (writeback, is_repeat): (Option<Target<Cookie>>, bool),
-    ) -> bool {
-        let on_screen = self
-            .outputs
-            .get(crtc)
-            .and_then(|output| output.shown.as_ref());
-        let Some(OnScreen {
-            shown, is_mutable, ..
-        }) = on_screen
-        else {
-            return true;
+    ) {
+        let output = self.outputs.get(crtc);
+        let Some(on_screen) = output.and_then(|output| output.shown.as_ref()) else {
+            return;
         };
+        let (shown, is_mutable) = (&on_screen.shown, on_screen.is_mutable);
         let layers = shown.layers.iter().map(|layer| self.layer(memory, layer));
         let layers: Option<Vec<_>> = layers.collect();
-        let (Some(size), Some(layers)) = (shown.size, layers) else {
-            return false;
+        let (Some(size), Some(layers), true) = (shown.size, layers, on_screen.is_readable) else {
+            return self.lose_picture(crtc);
         };
-        let (frame_ns, gamma, is_mutable) = (shown.frame_ns, shown.gamma.clone(), *is_mutable);
+        let (frame_ns, gamma) = (shown.frame_ns, shown.gamma.clone());
         let seen = self.card.vblank(crtc).unwrap_or(0);
         if let Some(output) = self.outputs.get_mut(crtc) {
             output.seen = seen;
@@ -120,7 +116,21 @@ impl CardDevice {
                 is_repeat,
             });
         }
-        true
+    }
+
+    /// Counts what is on the screen as a picture that the card could not read, once. Frames of this picture get the
+    /// checksum of the last picture that was read.
+    fn lose_picture(&mut self, crtc: usize) {
+        let seen = self.card.vblank(crtc).unwrap_or(0);
+        let Some(output) = self.outputs.get_mut(crtc) else {
+            return;
+        };
+        output.seen = seen;
+        let shown = output.shown.as_mut();
+        if shown.is_some_and(|shown| std::mem::take(&mut shown.is_readable)) {
+            self.faults = self.faults.saturating_add(1);
+        }
+        self.readable.extend(output.add_crcs());
     }
 
     /// Reads again each screen whose picture may have changed since it was read, if a program or the recording wants
@@ -199,11 +209,15 @@ impl CardDevice {
             }
             Ok(None) => FenceOutcome::Done,
             Err(_) => {
-                self.faults = self.faults.saturating_add(1);
+                self.lose_picture(crtc);
                 FAILED
             }
         };
-        self.readable.extend(output.add_crcs());
+        if outcome == FenceOutcome::Done
+            && let Some(output) = self.outputs.get_mut(crtc)
+        {
+            self.readable.extend(output.add_crcs());
+        }
         self.end_writing(memory, crtc, outcome);
         false
     }
