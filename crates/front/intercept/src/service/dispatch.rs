@@ -116,7 +116,7 @@ impl Server<'_> {
                     self.backend.abandon(file, n.call());
                 }
             })?;
-            hold = Call::with_table(&self.host, n, &self.table).memory_of(look);
+            hold = Call::with_table(&self.host, n, &self.table).fd_to_hold(look);
             // These wait on O_NONBLOCK files, too: DRM's ioctls for vblanks, and STREAMOFF for the device.
             let always = kind == b'd' || request == STREAMOFF;
             if matches!(on, Watched::Device(_)) && flags & libc::O_NONBLOCK != 0 && !always {

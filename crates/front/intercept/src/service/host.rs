@@ -411,12 +411,12 @@ impl<'a> Call<'a> {
 
     /// Returns a duplicate of the caller's descriptor of a device or a buffer, or `None` if it cannot be borrowed.
     pub(crate) fn hold(&self, fd: i32) -> Option<OwnedFd> {
-        self.memory_of(self.look(fd).ok()?)
+        self.fd_to_hold(self.look(fd).ok()?)
     }
 
     /// Returns a file's duplicate, if the file is a memfd or a dma-buf. Asks the kernel only about a file that is not a
     /// device's.
-    pub(crate) fn memory_of(&self, look: OpenFile) -> Option<OwnedFd> {
+    pub(crate) fn fd_to_hold(&self, look: OpenFile) -> Option<OwnedFd> {
         let is_device = |table: &Table| matches!(table.find(look.id), Some(Target::Device(_)));
         match self.table.is_some_and(is_device) {
             true => look.fd?.into_known_memory(),
