@@ -1,9 +1,10 @@
 // The client of `cargo xtask bench pipeline`. It decodes STREAM on /dev/video0, converts it on
-// /dev/video1 once for each size and shows it on /dev/video2, by dma-buf all the way. Prints `key
-// value` lines. `pipeline STREAM BUFFERS WIDTHxHEIGHT...`
+// /dev/video1 once for each size and shows it on /dev/video2, by dma-buf all the way:
+// `pipeline STREAM WIDTHxHEIGHT...`
 #include "client.h"
 
-#define MAX_BUFFERS 512
+// Buffers of the decoder for pictures.
+#define BUFFERS 8
 #define MAX_HOPS 4
 // Bytes of the stream in each OUTPUT buffer, and the number of OUTPUT buffers.
 #define PIECE (64 << 10)
@@ -49,7 +50,7 @@ struct decoder {
 	struct queue in, out;
 	FILE *stream;
 	unsigned char *pieces[PIECES];
-	int exported[MAX_BUFFERS];
+	int exported[BUFFERS];
 	int drained;
 	unsigned width, height;
 };
@@ -81,7 +82,7 @@ static void feed_until(struct decoder *d, short wanted)
 	}
 }
 
-static void start_decoder(struct decoder *d, const char *path, unsigned buffers)
+static void start_decoder(struct decoder *d, const char *path)
 {
 	struct v4l2_event_subscription wish = { .type = V4L2_EVENT_SOURCE_CHANGE };
 	struct v4l2_event event;
@@ -105,8 +106,8 @@ static void start_decoder(struct decoder *d, const char *path, unsigned buffers)
 	d->width = f.fmt.pix_mp.width;
 	d->height = f.fmt.pix_mp.height;
 	set_format(d->out, V4L2_PIX_FMT_NV12, d->width, d->height, 0);
-	export_all(d->out, buffers, d->exported);
-	for (unsigned i = 0; i < buffers; i++)
+	export_all(d->out, BUFFERS, d->exported);
+	for (unsigned i = 0; i < BUFFERS; i++)
 		put(d->out, i, -1, 0);
 	stream(d->out, VIDIOC_STREAMON);
 }
@@ -158,17 +159,16 @@ int main(int argc, char **argv)
 {
 	static struct decoder decoder;
 	static struct stage hops[MAX_HOPS], display;
-	unsigned count = (unsigned)argc - 3;
-	unsigned buffers = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
-	if (argc < 4 || count > MAX_HOPS || buffers < 2 || buffers > MAX_BUFFERS) {
-		fprintf(stderr, "pipeline STREAM BUFFERS WIDTHxHEIGHT...\n");
+	unsigned count = (unsigned)argc - 2;
+	if (argc < 3 || count > MAX_HOPS) {
+		fprintf(stderr, "pipeline STREAM WIDTHxHEIGHT...\n");
 		return 2;
 	}
-	start_decoder(&decoder, argv[1], buffers);
+	start_decoder(&decoder, argv[1]);
 	unsigned size[2] = { decoder.width, decoder.height };
 	for (unsigned i = 0; i < count; i++) {
 		unsigned to[2];
-		if (sscanf(argv[3 + i], "%ux%u", &to[0], &to[1]) != 2)
+		if (sscanf(argv[2 + i], "%ux%u", &to[0], &to[1]) != 2)
 			return 2;
 		start_converter(&hops[i], size, to);
 		memcpy(size, to, sizeof(size));
@@ -176,7 +176,6 @@ int main(int argc, char **argv)
 	display.in = start_input(open_node("/dev/video2"), size[0], size[1]);
 	stream(display.in, VIDIOC_STREAMON);
 
-	uint64_t start = now_ns();
 	unsigned flags = 0;
 	while (!(flags & V4L2_BUF_FLAG_LAST)) {
 		unsigned bytes;
@@ -191,6 +190,5 @@ int main(int argc, char **argv)
 		finish_one(display.in);
 		put(decoder.out, index, -1, 0);
 	}
-	say("wall_ns", now_ns() - start);
 	return 0;
 }

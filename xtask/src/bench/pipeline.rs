@@ -124,8 +124,7 @@ fn make(path: &Path, mut ffmpeg: Command) -> Result<()> {
 }
 
 impl Tools {
-    /// Returns `vb3 run` with a decoder, a converter and a display. The caller appends the program. The decoder
-    /// allows as many buffers as the largest measurement needs.
+    /// Returns `vb3 run` with a decoder, a converter and a display. The caller appends the program.
     fn devices(&self, sink: &str) -> Command {
         let display = format!("display={sink},mplane=on,pace=free");
         let mut run = self.vb3.with(&["h264dec", "convert", &display]);
@@ -141,13 +140,12 @@ impl Tools {
 
     /// Returns the command of the small client program with one converter. The display drops the pictures.
     pub(super) fn small_program(&self, stream: &Stream) -> Command {
-        self.client(stream, "null", "8", &[SHOWN])
+        self.client(stream, "null", &[SHOWN])
     }
 
-    fn client(&self, stream: &Stream, sink: &str, buffers: &str, sizes: &[&str]) -> Command {
+    fn client(&self, stream: &Stream, sink: &str, sizes: &[&str]) -> Command {
         let mut run = self.devices(sink);
-        run.arg(&self.client).arg(&stream.bare);
-        run.arg(buffers).args(sizes);
+        run.arg(&self.client).arg(&stream.bare).args(sizes);
         run
     }
 
@@ -178,7 +176,7 @@ impl Tools {
             ["devices.raw", "libraries.raw"].map(|name| sh::target().join("bench").join(name));
         let sizes = [BETWEEN, SHOWN];
         sh::quietly(self.libraries(stream, &sizes).arg(&libraries))?;
-        sh::quietly(&mut self.client(stream, &devices.display().to_string(), "8", &sizes))?;
+        sh::quietly(&mut self.client(stream, &devices.display().to_string(), &sizes))?;
         let (shown, wanted) = (fs::read(&devices)?, fs::read(&libraries)?);
         fs::remove_file(devices)?;
         fs::remove_file(libraries)?;
@@ -200,7 +198,7 @@ impl Tools {
             }
         }
         let what = format!("two converters ({BETWEEN} between them) / one");
-        let two = self.client(large, "null", "8", &[BETWEEN, SHOWN]);
+        let two = self.client(large, "null", &[BETWEEN, SHOWN]);
         pairs.push(pair(what, None, two, self.small_program(large)));
         let two = self.libraries(large, &[BETWEEN, SHOWN]);
         let one = self.libraries(large, &[SHOWN]);
