@@ -40,7 +40,7 @@ pub enum Error {
     #[error("{0}: {1} is out of range")]
     Range(&'static str, i64),
     /// EACCES: the file is not the card's master.
-    #[error("the file is not the card's master; call SET_MASTER before")]
+    #[error("the file is not the card's master; call SET_MASTER first")]
     NotMaster,
     /// EACCES: the file lacks a right.
     #[error("{0}")]

@@ -56,10 +56,10 @@ pub enum Error {
     )]
     Full,
     /// ENOENT: there is no event, and the caller does not wait.
-    #[error("no event is pending, and the call does not wait; poll for POLLPRI before")]
+    #[error("no event is pending, and the call does not wait; poll for POLLPRI first")]
     NoEvent,
     /// EACCES: the media request is not complete, so it has no results yet.
-    #[error("the media request is not complete; poll its descriptor before")]
+    #[error("the media request is not complete; poll its descriptor first")]
     RequestIncomplete,
     /// EPERM: a memory-to-memory device accepts requests only at OUTPUT.
     #[error("this device accepts media requests only in its OUTPUT queue")]

@@ -118,7 +118,7 @@ vb3_dma::without!(Host: Caches, Bounce, UserPages);
 /// The host's locks.
 #[allow(dead_code, reason = "some examples run in one context")]
 pub(crate) struct SpinLocks;
-#[allow(dead_code, reason = "as above")]
+#[allow(dead_code, reason = "some examples run in one context")]
 pub(crate) struct Spin<T>(spin::Mutex<T>);
 
 impl Locks for SpinLocks {
