@@ -69,6 +69,8 @@ pub struct Statistics {
     pub done: u64,
     /// Buffers that returned with an error, including those of dropped tokens.
     pub errors: u64,
+    /// Queued buffers that returned unfinished, because the program ended streaming or freed the buffers.
+    pub taken_back: u64,
     /// Stale tokens that drivers returned.
     pub stale_tokens: u64,
     /// Tokens dropped while the device owned their buffer.
@@ -82,6 +84,7 @@ impl Statistics {
             (&mut self.queued, other.queued),
             (&mut self.done, other.done),
             (&mut self.errors, other.errors),
+            (&mut self.taken_back, other.taken_back),
             (&mut self.stale_tokens, other.stale_tokens),
             (&mut self.dropped_tokens, other.dropped_tokens),
         ] {

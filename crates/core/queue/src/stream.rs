@@ -100,6 +100,10 @@ impl<M: MemOps> Session<'_, M> {
         self.take_back();
         for (index, place) in (0_u32..).zip(&mut self.queue.buffers) {
             let Some(buffer) = place else { continue };
+            if buffer.state == BufferState::Queued {
+                let taken_back = &mut self.queue.statistics.taken_back;
+                *taken_back = taken_back.saturating_add(1);
+            }
             buffer.unprepare(self.mem, self.driver, index);
             if let Some(request) = buffer.leave_request(self.mem) {
                 self.driver.buf_request_complete(index, request);

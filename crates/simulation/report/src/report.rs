@@ -195,6 +195,10 @@ pub struct QueueReport {
     /// stream's last delivered frame do not count. For a memory-to-memory device, the CAPTURE queue has the
     /// number.
     pub lost: u64,
+    /// Frames that a program queued and the device did not finish, because the program ended streaming or closed the
+    /// file. Only a program's frames for a device count; empty buffers of a CAPTURE queue do not.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub taken_back: u64,
     /// Bytes that the CPU copied into or out of a buffer. The CPU copies for read() and write(), for the readers of a
     /// loopback, and for devices on vmalloc memory. DMA is no copy.
     pub bytes_copied: u64,

@@ -70,6 +70,10 @@ pub(super) fn device(node: &Node, memory: &RunMemory) -> DeviceReport {
                 }
                 (Role::MemToMem, Flow::Output) | (Role::Subdevice, _) => 0,
             },
+            taken_back: match flow {
+                Flow::Output => statistics.queue.taken_back,
+                Flow::Capture => 0,
+            },
             format: watch.format.map(format_name).unwrap_or_default(),
             span_ns: watch.longest_ns,
             span_frames: watch.longest_frames,

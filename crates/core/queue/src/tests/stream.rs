@@ -85,6 +85,8 @@ fn streamoff_takes_buffers_back_from_every_state() {
         assert_eq!(b.driver.called("stop_streaming"), 1);
         assert_eq!(b.driver.called("unprepare_streaming"), 1);
         assert_eq!(b.queue.queued_count(), 0);
+        let counts = b.queue.statistics();
+        assert_eq!((counts.taken_back, counts.done, counts.errors), (2, 1, 1));
         b.finish();
     }
 }

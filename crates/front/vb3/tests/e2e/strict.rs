@@ -52,6 +52,30 @@ fn clean_runs_of_real_programs_are_strictly_well() {
 }
 
 #[test]
+fn frames_that_a_program_took_back_are_counted() {
+    if lacks("v4l2-ctl") {
+        return;
+    }
+    let run = Run::on("pc").options(["--strict"]);
+    let shown = run.file("shown.y4m");
+    let display = format!("display={},format=YU12,size=32x16", shown.display());
+    let shell = "v4l2-ctl -d /dev/video0 --stream-out-mmap=8 --stream-count=60 >&2";
+    let outcome = run.device(&display).program(["sh", "-c", shell]).run();
+    outcome.expect_success();
+    let queue = &outcome.report.devices[0].queues[0];
+    let (frames, others) = (queue.frames, queue.taken_back);
+    assert_eq!(frames + others, 60);
+    assert!(others > 0, "v4l2-ctl ends streaming without waiting");
+    let said = format!(
+        "video0 showed {frames} of 60 queued frames; the program ended streaming before the other {others}. No problems"
+    );
+    assert!(outcome.why().contains(&said), "{}", outcome.why());
+    let frame_bytes = "FRAME\n".len() as u64 + 32 * 16 * 3 / 2;
+    let bytes = fs::metadata(&shown).unwrap().len();
+    assert_eq!(bytes / frame_bytes, frames, "frames of the recording");
+}
+
+#[test]
 fn refused_calls_fail_a_strict_run() {
     if lacks("v4l2-ctl") {
         return;

@@ -32,6 +32,7 @@ const COLUMNS: &[Column] = &[
     ("frames", |q| q.frames.to_string()),
     ("per second", rate),
     ("lost", |q| unless_zero(q.lost, plain)),
+    ("taken back", |q| unless_zero(q.taken_back, plain)),
     ("without a buffer", |q| unless_zero(q.dropped, plain)),
     ("copied", |q| bytes(q.bytes_copied)),
     ("copied by the codec", |q| {

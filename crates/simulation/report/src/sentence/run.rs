@@ -1,7 +1,7 @@
 //! Summarises a run: its problems in one line, its verdict in sentences, its devices in a table.
 
 use super::{all_of, bytes, count, held};
-use crate::report::{Report, Row};
+use crate::report::{DeviceReport, QueueReport, Report, Row};
 
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,7 @@ pub fn verdict(report: &Report) -> Verdict {
         }
     }
     let is_good = said.is_empty() && problems.is_none();
+    said.extend(report.devices.iter().filter_map(taken_back));
     said.push(match problems {
         // A list that begins with "step", "still" or "something" gets a capital. Other lists begin with a
         // number or with a device's name, which stays as it is. No such name begins with s.
@@ -103,6 +104,19 @@ pub fn verdict(report: &Report) -> Verdict {
         is_good,
         text: said.join(". ") + ".",
     }
+}
+
+/// Says how many of the queued frames a display showed, if the program took the others back.
+fn taken_back(device: &DeviceReport) -> Option<String> {
+    let sum = |counter: fn(&QueueReport) -> u64| device.queues.iter().map(counter).sum::<u64>();
+    let (shown, others) = (sum(|q| q.frames), sum(|q| q.taken_back));
+    (others > 0 && device.kind == "display").then(|| {
+        let (node, queued) = (&device.node, shown.saturating_add(others));
+        let node = node.strip_prefix("/dev/").unwrap_or(node);
+        format!(
+            "{node} showed {shown} of {queued} queued frames; the program ended streaming before the other {others}"
+        )
+    })
 }
 
 /// The devices of a run as a table.

@@ -320,6 +320,39 @@ fn refused_admission_says_how_many_fit() {
 }
 
 #[test]
+fn a_display_tells_how_many_queued_frames_it_showed() {
+    let queue = QueueReport {
+        frames: 52,
+        taken_back: 8,
+        ..QueueReport::default()
+    };
+    let mut device = DeviceReport {
+        node: "/dev/video0".into(),
+        kind: "display".into(),
+        queues: vec![queue],
+        ..DeviceReport::default()
+    };
+    let said = |device: &DeviceReport| {
+        verdict(&Report {
+            devices: vec![device.clone()],
+            ..Report::default()
+        })
+    };
+    let (shown, well) = (
+        "video0 showed 52 of 60 queued frames; the program ended streaming before the other 8.",
+        "No problems; everything was released.",
+    );
+    assert_eq!(said(&device).text, format!("{shown} {well}"));
+    assert!(said(&device).is_good, "STREAMOFF is the program's choice");
+    // A decoder's program takes its stream back at each seek.
+    device.kind = "decoder".into();
+    assert_eq!(said(&device).text, well);
+    device.kind = "display".into();
+    device.queues[0].taken_back = 0;
+    assert_eq!(said(&device).text, well);
+}
+
+#[test]
 fn problems_are_one_line_for_all_devices() {
     let device = |n: u32, frames| DeviceReport {
         node: format!("/dev/video{n}"),
