@@ -67,7 +67,7 @@ fn frames_that_a_program_took_back_are_counted() {
     assert_eq!(frames + others, 60);
     assert!(others > 0, "v4l2-ctl ends streaming without waiting");
     let said = format!(
-        "video0 showed {frames} of 60 queued frames; the program ended streaming before the other {others}. No problems"
+        "No problems; everything was released. video0 showed {frames} of 60 queued frames, because"
     );
     assert!(outcome.why().contains(&said), "{}", outcome.why());
     let frame_bytes = "FRAME\n".len() as u64 + 32 * 16 * 3 / 2;

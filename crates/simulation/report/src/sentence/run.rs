@@ -8,7 +8,7 @@ use crate::report::{DeviceReport, QueueReport, Report, Row};
 pub struct Verdict {
     /// Whether nothing went wrong, no script injected a fault, and the program succeeded.
     pub is_good: bool,
-    /// One to three sentences.
+    /// One to three sentences, and one for each display that did not show all queued frames.
     pub text: String,
 }
 
@@ -89,7 +89,6 @@ pub fn verdict(report: &Report) -> Verdict {
         }
     }
     let is_good = said.is_empty() && problems.is_none();
-    said.extend(report.devices.iter().filter_map(taken_back));
     said.push(match problems {
         // A list that begins with "step", "still" or "something" gets a capital. Other lists begin with a
         // number or with a device's name, which stays as it is. No such name begins with s.
@@ -100,6 +99,7 @@ pub fn verdict(report: &Report) -> Verdict {
         None if faults > 0 => "No other problems; everything was released".to_owned(),
         None => "No problems; everything was released".to_owned(),
     });
+    said.extend(report.devices.iter().filter_map(taken_back));
     Verdict {
         is_good,
         text: said.join(". ") + ".",
@@ -113,9 +113,7 @@ fn taken_back(device: &DeviceReport) -> Option<String> {
     (others > 0 && device.kind == "display").then(|| {
         let (node, queued) = (&device.node, shown.saturating_add(others));
         let node = node.strip_prefix("/dev/").unwrap_or(node);
-        format!(
-            "{node} showed {shown} of {queued} queued frames; the program ended streaming before the other {others}"
-        )
+        format!("{node} showed {shown} of {queued} queued frames, because the program then ended streaming")
     })
 }
 

@@ -339,10 +339,10 @@ fn a_display_tells_how_many_queued_frames_it_showed() {
         })
     };
     let (shown, well) = (
-        "video0 showed 52 of 60 queued frames; the program ended streaming before the other 8.",
+        "video0 showed 52 of 60 queued frames, because the program then ended streaming.",
         "No problems; everything was released.",
     );
-    assert_eq!(said(&device).text, format!("{shown} {well}"));
+    assert_eq!(said(&device).text, format!("{well} {shown}"));
     assert!(said(&device).is_good, "STREAMOFF is the program's choice");
     // A decoder's program takes its stream back at each seek.
     device.kind = "decoder".into();
