@@ -64,6 +64,7 @@ mod kernel {
     /// Thread 1 never waits for a program, thread 2 always does, and thread 3 in a new wait at each check.
     mod procs {
         use std::cell::Cell;
+        use std::time::Duration;
 
         thread_local! {
             pub(crate) static TID: Cell<u32> = const { Cell::new(2) };
@@ -72,6 +73,11 @@ mod kernel {
 
         pub(crate) fn own_tid() -> u32 {
             TID.get()
+        }
+
+        /// Thread 1 never gets a CPU.
+        pub(crate) fn cpu_time_if_runnable(tid: u32) -> Option<Duration> {
+            (tid == 1).then_some(Duration::ZERO)
         }
 
         pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
@@ -85,7 +91,7 @@ mod kernel {
     }
 
     pub(crate) use lock::lock;
-    pub(crate) use procs::{TID, blocked_waits, own_tid};
+    pub(crate) use procs::{TID, blocked_waits, cpu_time_if_runnable, own_tid};
     pub(crate) use sync::*;
 }
 
@@ -471,6 +477,36 @@ fn only_a_thread_in_one_long_wait_stalls() {
             ),
             "{said:?}"
         );
+        kernel::TID.set(2);
+    });
+}
+
+/// More threads for the calls of one process would compete for the CPUs that the first thread lacks.
+#[test]
+fn a_thread_that_lacks_a_cpu_is_not_replaced() {
+    loom::model(|| {
+        for (tid, stays) in [(1, true), (2, false)] {
+            kernel::TID.set(tid);
+            let receiver = || {
+                let pool = Pool::of_at_most(20);
+                match pool.next() {
+                    Part::Receive(term) => (pool, term),
+                    _ => panic!("a receiver is wanted first"),
+                }
+            };
+            let (pool, term) = receiver();
+            pool.step_in(&CALL);
+            for _ in 0..3 {
+                pool.look(false, |tid| tid, |_| true);
+            }
+            assert_eq!(pool.receives(term), stays, "it serves a call");
+            let (pool, term) = receiver();
+            pool.hand_over(7, Job::serve(CALL));
+            assert!(matches!(pool.next(), Part::Work(..)));
+            pool.step_in(&CALL);
+            pool.admit(term, 7, &CALL);
+            assert_eq!(pool.receives(term), stays, "another serves one");
+        }
         kernel::TID.set(2);
     });
 }

@@ -15,7 +15,9 @@ pub(crate) use arch::{AUDIT_ARCH, FCHMODAT2, FOREIGN_CALLS, OTHER_OPENS, Regs, n
 pub(crate) use may_block::{EpollOp, MayBlock, RunLock};
 #[cfg(test)]
 pub(crate) use procs::alone;
-pub(crate) use procs::{OpenFile, Procs, Thread, blocked_waits, field, own_tid};
+pub(crate) use procs::{
+    OpenFile, Procs, Thread, blocked_waits, cpu_time_if_runnable, field, own_tid,
+};
 pub(crate) use raw::CharacterDevice;
 pub(crate) use reaper::{Borrowed, Locked};
 pub(crate) use sync::{

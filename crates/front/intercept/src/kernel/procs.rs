@@ -299,6 +299,18 @@ pub(crate) fn blocked_waits(tid: u32) -> Option<u64> {
     is_wait(&call).then(waits)?
 }
 
+/// Returns the CPU time that a thread of this process has had, if it runs now or could run on a free CPU.
+pub(crate) fn cpu_time_if_runnable(tid: u32) -> Option<Duration> {
+    let call = raw::proc_text(&format!("/proc/self/task/{tid}/syscall")).ok()?;
+    if call.trim_ascii_end() != b"running" {
+        return None;
+    }
+    let text = raw::proc_text(&format!("/proc/self/task/{tid}/schedstat")).ok()?;
+    let time = text.split(|&byte| byte == b' ').next()?;
+    let time = std::str::from_utf8(time).ok()?.parse().ok()?;
+    Some(Duration::from_nanos(time))
+}
+
 /// Returns whether a `syscall` file is that of a thread that waits in a system call other than futex. The file
 /// says "running" of a thread that runs, or could run on a free CPU. The call's number is -1 during a page fault.
 fn is_wait(call: &[u8]) -> bool {

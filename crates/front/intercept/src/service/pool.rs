@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::serve::Job;
 use crate::kernel::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Condvar, Instant, Mutex, Ordering,
-    blocked_waits, lock, own_tid,
+    blocked_waits, cpu_time_if_runnable, lock, own_tid,
 };
 use crate::note::Note;
 use crate::process::Notif;
@@ -24,6 +24,8 @@ use crate::process::Notif;
 const MAX_THREADS: usize = 1024;
 /// Interval of checks of the receiver while calls arrive.
 pub(crate) const RECEIVER_INTERVAL: Duration = Duration::from_millis(4);
+/// Maximum number of other calls that are looked at before a call is admitted.
+const MAX_LOOKS: usize = 4;
 /// Interval of checks of stalled threads.
 const STALLED_INTERVAL: Duration = Duration::from_millis(100);
 /// Interval of checks whether a thread still waits in the same call.
@@ -163,12 +165,22 @@ struct Inner {
     /// The receiver's state at the last check that found a change, and the time of this check.
     seen: u64,
     seen_at: Option<Instant>,
+    /// The CPU time that the receiver had had at the first check that found it late in its present call.
+    had: Option<Duration>,
     closing: bool,
 }
 
 impl Inner {
     fn busy(&self, pid: u32) -> usize {
         self.at.values().filter(|at| at.pid == pid).count()
+    }
+
+    /// Returns whether a job of a process waits for something outside the supervisor, and has done so for long. A job
+    /// that lacks a CPU does not count: further threads for the process's calls would compete for the same CPUs.
+    fn waits_long(&self, pid: u32) -> bool {
+        let is_late = |at: &&At| at.pid == pid && at.since.elapsed() >= RECEIVER_INTERVAL;
+        let mut late = self.at.values().filter(is_late).take(MAX_LOOKS);
+        late.any(|at| blocked_waits(at.tid).is_some())
     }
 
     /// Returns how many threads are idle, or about to ask for a role, like one that has just started.
@@ -197,6 +209,15 @@ impl Inner {
         };
         self.at.insert(self.next, at);
         Work(self.next)
+    }
+
+    /// Returns whether the receiver could continue its call, but has had little CPU time for it. Another receiver
+    /// would get as little, and both would compete for it.
+    fn receiver_lacks_cpu(&mut self) -> bool {
+        cpu_time_if_runnable(self.receiver).is_some_and(|now| {
+            let had = *self.had.get_or_insert(now);
+            now.saturating_sub(had) < RECEIVER_INTERVAL
+        })
     }
 
     /// Takes the oldest job that is held back for a process.
@@ -309,9 +330,9 @@ impl Pool {
         self.busy.load(Ordering::Acquire) > 0
     }
 
-    /// Decides how the receiver may serve a call. If another thread has a job of the same process, this call
-    /// may stall like that job. So another thread becomes the receiver first. If the process has too many
-    /// such jobs, the call waits.
+    /// Decides how the receiver may serve a call. If another thread waits for long in a job of the same process, this
+    /// call may stall like that job. So another thread becomes the receiver first. If the process has too many jobs,
+    /// the call waits.
     pub(crate) fn admit(&self, term: Term, pid: u32, n: &Notif) -> Admission {
         let mut inner = lock(&self.inner);
         // The clock may have replaced the caller already.
@@ -323,6 +344,9 @@ impl Pool {
             let held = inner.held_back.entry(pid).or_default();
             held.push_back(Job::serve(n.clone()));
             return Admission::HeldBack;
+        }
+        if !inner.waits_long(pid) {
+            return Admission::Serve;
         }
         self.pass_on(&mut inner, state, pid, n.nr);
         if inner.idle == 0 {
@@ -377,10 +401,11 @@ impl Pool {
         let moved = state != inner.seen;
         if moved {
             (inner.seen, inner.seen_at) = (state, Some(Instant::now()));
+            inner.had = None;
         }
         let is_at_a_call = state % 2 == 1;
         let since = inner.seen_at.map_or(Duration::ZERO, |at| at.elapsed());
-        if is_at_a_call && since >= RECEIVER_INTERVAL {
+        if is_at_a_call && since >= RECEIVER_INTERVAL && !inner.receiver_lacks_cpu() {
             let pid = pid_of(self.tid.load(Ordering::Relaxed));
             let nr = self.nr.load(Ordering::Relaxed).cast_signed();
             self.pass_on(&mut inner, state, pid, nr);

@@ -1,5 +1,10 @@
 //! Programs that attack the devices of a run. Each delays only itself: the camera of another program, in the same run,
 //! gets what a camera gets in a run that is not attacked, beside the same load.
+//!
+//! If other programs need the machine's processors, a busy supervisor gets less of them than one that mostly sleeps. So
+//! a camera that loses more frames than the one of the idle run is compared with the camera of a run whose program
+//! makes harmless calls all the time. Without other load, a camera loses nothing beside such calls
+//! (`calls_that_end_at_once`).
 
 use crate::common::{Run, compiled};
 use crate::stalls::{Elsewhere, find_captured, watching};
@@ -10,7 +15,7 @@ const MAX_MORE_LOST: u32 = 2;
 /// One period at 60 frames per second, in milliseconds: the camera's longest gap may be longer by this.
 const PERIOD_MS: u32 = 17;
 /// A test fails only if each of this many attempts exceeds the limits, because other load of the machine does not
-/// affect both cameras equally.
+/// affect all cameras equally.
 const ATTEMPTS: usize = 5;
 
 /// The devices that an attack needs, from /dev/video1 on, and shell commands with `$hostile` as the attacker.
@@ -34,9 +39,14 @@ const fn attack(devices: &'static [&'static str], commands: &'static str) -> Att
 
 const LARGE: &str = "camera=pattern,sizes=3840x2160,format=YUYV,fps=30";
 
-/// Runs an attack beside a camera. Returns the two cameras' results as text, and whether they are about equal. `None`
-/// if the attack is not possible here.
-fn attempt(attack: &Attack) -> Option<(String, bool)> {
+const HARMLESS: Attack = attack(&["camera"], "$hostile ask 48");
+
+/// What a camera lost, and its longest gap in milliseconds.
+type Lost = [u32; 2];
+
+/// Runs an attack beside a camera, and a camera in an idle run. Returns what both lost. `None` if the attack is not
+/// possible here.
+fn attempt(attack: &Attack) -> Option<[Lost; 2]> {
     let (stalls, hostile) = (compiled("stalls.c")?, compiled("hostile.c")?);
     let run = Run::on("pc").real_time("a frame is lost if an attack delays its camera");
     let run = run.device("camera=pattern,fps=60");
@@ -56,27 +66,33 @@ fn attempt(attack: &Attack) -> Option<(String, bool)> {
     let [_, usually_lost, usual_gap] = elsewhere.end();
     outcome.expect_success();
     let [frames, lost, gap] = find_captured(&outcome.stdout);
-    let said = format!(
-        "{lost} of {frames} lost, longest gap {gap} ms; elsewhere {usually_lost}, {usual_gap} ms: {}",
-        outcome.stdout
+    println!(
+        "{}: {lost} of {frames} lost, longest gap {gap} ms; in an idle run {usually_lost}, {usual_gap} ms",
+        attack.commands
     );
-    println!("{said}");
-    let longest = usual_gap + PERIOD_MS + attack.stops_ms;
-    Some((said, lost <= usually_lost + MAX_MORE_LOST && gap <= longest))
+    Some([[lost, gap], [usually_lost, usual_gap]])
 }
 
 fn delays_no_other(attack: &Attack) {
-    let mut seen = String::new();
+    // The most that a camera has lost without an attack, and its longest gap.
+    let mut usual = [0; 2];
+    let mut was_calm = false;
     for _ in 0..ATTEMPTS {
-        let Some((said, is_like)) = attempt(attack) else {
+        let Some([attacked, idle]) = attempt(attack) else {
             return;
         };
-        if is_like {
+        let mut is_like = |other: Lost| {
+            usual = [0, 1].map(|at| usual[at].max(other[at]));
+            attacked[0] <= usual[0] + MAX_MORE_LOST
+                && attacked[1] <= usual[1] + PERIOD_MS + attack.stops_ms
+        };
+        if is_like(idle) || attempt(&HARMLESS).is_some_and(|[harmless, _]| is_like(harmless)) {
             return;
         }
-        seen += &said;
+        was_calm |= idle[0] <= MAX_MORE_LOST && idle[1] <= 2 * PERIOD_MS;
     }
-    panic!("{seen}");
+    assert!(!was_calm, "more than without an attack, {ATTEMPTS} times");
+    vb3_skip::skip("other load of the machine delays cameras beside this attack, and in idle runs");
 }
 
 /// Makes a test of each attack.
@@ -112,6 +128,7 @@ attacks! {
     };
     programs_that_start: attack(&["camera"], "$hostile start 300");
     polls_by_48_threads: attack(&["camera"], "$hostile poll /proc/self/exe 60 48");
+    calls_that_end_at_once: HARMLESS;
     polls_of_64_files: attack(&["camera"], "$hostile poll /proc/self/exe 64 2");
     /// Buffers that are queued at the end of a stop get the frames that came due during the stop.
     stops_of_50_ms: Attack {

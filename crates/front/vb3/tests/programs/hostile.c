@@ -14,6 +14,7 @@
 //   hostile stream FLIP           pictures of 3840x2160, flipped or not
 //   hostile loopback              pictures of 3840x2160 through a loopback
 //   hostile poll FILE COUNT N     N threads poll a camera beside COUNT descriptors of FILE
+//   hostile ask N                 N threads make calls that end at once
 //   hostile stop PID              stops a process ten times for 50 ms
 //
 // The attacked device is /dev/video1. Each prints how much it did. It exits with 1 if a call fails.
@@ -454,16 +455,22 @@ static void *polls(void *unused)
 	return unused;
 }
 
-static int poll_files(const char *file, int count, int threads)
+static int in_threads(void *(*attack)(void *), int threads)
 {
 	pthread_t all[64];
-	polled = file;
-	polled_count = count < POLLED_MAX ? count : POLLED_MAX;
 	for (int i = 0; i < threads; i++)
-		must(-pthread_create(&all[i], NULL, polls, NULL), "a thread");
+		must(-pthread_create(&all[i], NULL, attack, NULL), "a thread");
 	for (int i = 0; i < threads; i++)
 		pthread_join(all[i], NULL);
-	return did("threads polled", threads);
+	return did("threads ran", threads);
+}
+
+static void *asks(void *unused)
+{
+	int fd = must(open(NODE, O_RDWR), NODE);
+	for (struct v4l2_capability cap; goes_on();)
+		must(ioctl(fd, VIDIOC_QUERYCAP, &cap), "QUERYCAP");
+	return unused;
 }
 
 static int stops(pid_t pid)
@@ -497,6 +504,8 @@ int main(int argc, char **argv)
 		return input();
 	if (!strcmp(what, "codec") && argc == 4)
 		return codec(argv[2], atoi(argv[3]));
+	if (!strcmp(what, "ask"))
+		return in_threads(asks, n);
 	if (!strcmp(what, "start"))
 		return starts(n);
 	if (!strcmp(what, "once"))
@@ -509,8 +518,11 @@ int main(int argc, char **argv)
 		return frames(n);
 	if (!strcmp(what, "loopback"))
 		return loopback();
-	if (!strcmp(what, "poll") && argc == 5)
-		return poll_files(argv[2], atoi(argv[3]), atoi(argv[4]));
+	if (!strcmp(what, "poll") && argc == 5) {
+		polled = argv[2];
+		polled_count = atoi(argv[3]) < POLLED_MAX ? atoi(argv[3]) : POLLED_MAX;
+		return in_threads(polls, atoi(argv[4]));
+	}
 	if (!strcmp(what, "stop"))
 		return stops(n);
 	return 2;
