@@ -234,9 +234,10 @@ pub trait ProcessFiles {
         false
     }
 
-    /// Returns whether earlier closes and unmaps can change this ioctl's result. If so, the front end reports
-    /// the end of those files and mappings before the call, otherwise soon after it.
-    fn needs_fresh_closes(&self, file: FileId, request: u32) -> bool {
+    /// Returns whether earlier closes and unmaps can change the result of this ioctl, or of a poll if `request` is
+    /// `None`. If so, the front end reports the end of those files and mappings before the call, otherwise soon
+    /// after it, or if the call fails with another errno than EAGAIN, before a second attempt.
+    fn needs_fresh_closes(&self, file: FileId, request: Option<u32>) -> bool {
         let _ = (file, request);
         true
     }

@@ -304,14 +304,18 @@ where
         Some(done)
     }
 
-    /// Returns whether an ioctl is QBUF or DQBUF on queues that stream and that only this file uses.
+    /// Returns whether a call is QBUF, DQBUF or a poll (`None`) on queues that stream and that only this file uses.
     ///
     /// Returns false for buffers in the program's own memory (USERPTR), and for QBUF of a dma-buf, because this call
     /// may map the dma-buf. If the result is true, the host may report the earlier closes of other files after this
-    /// call: if the call succeeds, its result is the same whether or not these closes were reported before.
+    /// call: if the call succeeds or finds no buffer ready, its result is the same whether or not these closes were
+    /// reported before. No close makes a buffer ready at once: the device must still fill or show it.
     #[must_use]
-    pub fn passes_own_buffers(&self, file: FileHandle, request: u32) -> bool {
-        let call = request::lookup(request).map(|request| request.call);
+    pub fn passes_own_buffers(&self, file: FileHandle, request: Option<u32>) -> bool {
+        // A poll tells whether a DQBUF would find a buffer.
+        let call = request.map_or(Some(Call::DequeueBuf), |request| {
+            request::lookup(request).map(|request| request.call)
+        });
         let context = || self.contexts.get(*self.files.get(&file)?);
         let is_own = |stream: &Stream<M>| {
             let passes = match stream.queue.memory() {

@@ -93,6 +93,7 @@ pub fn run(
         hung_up: false,
         ending: Ending::new(options.leftover),
         gone: VecDeque::new(),
+        kept: Vec::new(),
         monitors: Monitors::default(),
         may_have_closed: true,
         hotplug: Vec::new(),

@@ -142,8 +142,8 @@ pub(super) trait Kind: Send {
         let _ = (run, file, call);
     }
 
-    /// Returns whether earlier closes and unmaps can change the result of an ioctl.
-    fn needs_closes(&self, run: &Run, file: FileId, request: u32) -> bool {
+    /// Returns whether earlier closes and unmaps can change the result of an ioctl, or of a poll if `request` is `None`.
+    fn needs_closes(&self, run: &Run, file: FileId, request: Option<u32>) -> bool {
         let _ = (run, file, request);
         true
     }

@@ -349,17 +349,22 @@ fn calls_on_own_buffers_are_recognised() {
     let mut b = Bench::capture();
     let other = b.open();
     let passes = |b: &Bench, file| {
-        let calls = [sys::VIDIOC_QBUF, sys::VIDIOC_DQBUF, sys::VIDIOC_QUERYBUF];
+        let calls = [
+            Some(sys::VIDIOC_QBUF),
+            Some(sys::VIDIOC_DQBUF),
+            None,
+            Some(sys::VIDIOC_QUERYBUF),
+        ];
         calls.map(|call| b.device.passes_own_buffers(file, call))
     };
     assert_eq!((b.reqbufs(2, MMAP), b.qbuf(1)), (2, 0));
-    assert_eq!(passes(&b, b.file), [false; 3], "it does not stream");
+    assert_eq!(passes(&b, b.file), [false; 4], "it does not stream");
     assert_eq!(b.stream(true), 0);
-    assert_eq!(passes(&b, b.file), [true, true, false]);
-    assert_eq!(passes(&b, other), [false; 3], "the queue is another's");
+    assert_eq!(passes(&b, b.file), [true, true, true, false]);
+    assert_eq!(passes(&b, other), [false; 4], "the queue is another's");
     assert_eq!((b.stream(false), b.reqbufs(0, MMAP)), (0, 0));
     assert_eq!((b.reqbufs(2, DMABUF), b.stream(true)), (2, 0));
-    let wanted = [false, true, false];
+    let wanted = [false, true, true, false];
     assert_eq!(passes(&b, b.file), wanted, "QBUF may map memory of others");
     b.close();
 }

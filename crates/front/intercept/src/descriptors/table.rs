@@ -131,6 +131,8 @@ struct DeviceFile {
     node: Option<usize>,
     /// Number of mappings, plus one while the file has descriptors.
     uses: u32,
+    /// The O_* flags of its open, unless a program may have changed them.
+    flags: Option<i32>,
 }
 
 #[derive(Debug, Default)]
@@ -143,18 +145,46 @@ pub(crate) struct Table {
     /// id ends with the exec.
     unkept: HashSet<u32>,
     files: HashMap<FileId, DeviceFile>,
-    /// The device files that have descriptors.
-    by_inode: HashMap<FdIdentity, FileId>,
-    /// The nodes that programs have opened with O_PATH, by the inode of these descriptors.
-    pub(crate) references: HashMap<FdIdentity, usize>,
+    /// The device files that have descriptors, and the nodes that programs have opened with O_PATH.
+    by_inode: HashMap<FdIdentity, Target>,
     pub(crate) locks: Locks,
 }
 
 impl Table {
-    pub(crate) fn add_file(&mut self, file: FileId, inode: FdIdentity, node: Option<usize>) {
-        self.by_inode.insert(inode, file);
-        let uses = 1;
-        self.files.insert(file, DeviceFile { inode, node, uses });
+    /// Records a device file that was opened with these O_* flags.
+    pub(crate) fn add_file(
+        &mut self,
+        file: FileId,
+        inode: FdIdentity,
+        node: Option<usize>,
+        flags: i32,
+    ) {
+        self.by_inode.insert(inode, Target::Device(file));
+        let of = DeviceFile {
+            inode,
+            node,
+            uses: 1,
+            flags: Some(flags),
+        };
+        self.files.insert(file, of);
+    }
+
+    /// Records the inode behind the O_PATH descriptors of a node.
+    pub(crate) fn add_reference(&mut self, inode: FdIdentity, node: usize) {
+        self.by_inode.insert(inode, Target::Node(node));
+    }
+
+    /// Returns a device file's O_* flags; `None` if a program may have changed them.
+    pub(crate) fn flags_of(&self, file: FileId) -> Option<i32> {
+        self.files.get(&file)?.flags
+    }
+
+    /// Records that a call is about to change a device file's O_* flags. The kernel executes the call at an unknown
+    /// time and may refuse it. So from now on, the kernel is asked for the flags.
+    pub(crate) fn flags_change(&mut self, file: FileId) {
+        if let Some(file) = self.files.get_mut(&file) {
+            file.flags = None;
+        }
     }
 
     pub(crate) fn add_mapping(&mut self, file: FileId) {
@@ -186,7 +216,7 @@ impl Table {
 
     /// Returns whether no program holds a device file, and none has ever opened a node with O_PATH.
     pub(crate) fn has_no_files(&self) -> bool {
-        self.files.is_empty() && self.references.is_empty()
+        self.files.is_empty() && self.by_inode.is_empty()
     }
 
     pub(crate) fn has_descriptors(&self, file: FileId) -> bool {
@@ -200,8 +230,7 @@ impl Table {
 
     /// Returns the device file or node behind an inode.
     pub(crate) fn find(&self, inode: FdIdentity) -> Option<Target> {
-        let device = self.by_inode.get(&inode).copied().map(Target::Device);
-        device.or_else(|| self.references.get(&inode).copied().map(Target::Node))
+        self.by_inode.get(&inode).copied()
     }
 
     pub(crate) fn node_of(&self, file: FileId) -> Option<usize> {
@@ -215,8 +244,12 @@ impl Table {
         process: u32,
         closed: impl Iterator<Item = FdIdentity>,
     ) -> bool {
-        let files = closed.filter_map(|id| self.by_inode.get(&id));
-        let nodes: HashSet<usize> = files.filter_map(|file| self.node_of(*file)).collect();
+        let nodes: HashSet<usize> = closed
+            .filter_map(|id| match self.find(id)? {
+                Target::Device(file) => self.node_of(file),
+                _ => None,
+            })
+            .collect();
         let close = |had, node| self.locks.close(process, node) || had;
         nodes.into_iter().fold(false, close)
     }

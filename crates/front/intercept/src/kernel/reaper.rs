@@ -60,11 +60,6 @@ impl Borrowed {
         drop(self.fd.take());
     }
 
-    /// Returns the descriptor of a file that is known to be a memfd or a dma-buf.
-    pub(crate) fn into_known_memory(mut self) -> Option<OwnedFd> {
-        self.fd.take()
-    }
-
     /// Returns the descriptor of a memfd or dma-buf, or `None` for other files. No call on such memory waits.
     pub(crate) fn into_memory(mut self) -> Option<OwnedFd> {
         self.fd

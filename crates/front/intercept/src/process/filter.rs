@@ -204,7 +204,6 @@ pub(crate) fn program(range: FdRange) -> Vec<libc::sock_filter> {
     };
     let mut ioctl = vec![
         Load(low(1)),
-        Equal(0x5421, ALLOW), // FIONBIO
         Equal(0x5452, ALLOW), // FIOASYNC
         TypeByte,
         Equal(b'V'.into(), NOTIFY),

@@ -173,6 +173,12 @@ impl Server<'_> {
             libc::F_SETFL if n.int(2) & libc::O_DIRECT != 0 && self.is_ours(n, 0) => {
                 return Err(Reply::Fail(libc::EINVAL));
             }
+            libc::F_SETFL => {
+                if let Some(target) = self.named(n, 0) {
+                    self.flags_change(target);
+                }
+                return Ok(Verdict::native());
+            }
             libc::F_SETLEASE | libc::F_ADD_SEALS | libc::F_GET_SEALS if self.is_ours(n, 0) => {
                 return Err(Reply::Fail(libc::EINVAL));
             }

@@ -12,11 +12,14 @@ use crate::tree::monitor;
 use crate::waiting::{Kind, Waiting};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use vb3_frontend::{CallOutcome, Detail, Effects, Errno, Made, Need, On, Op, Outcome};
+use std::sync::atomic::Ordering;
+use vb3_frontend::{CallOutcome, Detail, Effects, Errno, FileId, Made, Need, On, Op, Outcome};
 
 /// ioctls that every descriptor supports. They clear and set the descriptor's close-on-exec flag.
 const FIONCLEX: u32 = 0x5450;
 const FIOCLEX: u32 = 0x5451;
+/// Sets or clears O_NONBLOCK.
+const FIONBIO: u32 = 0x5421;
 /// `VIDIOC_STREAMOFF`.
 const STREAMOFF: u32 = 0x4004_5613;
 
@@ -88,6 +91,10 @@ impl Server<'_> {
         };
         let kind = (request >> 8) as u8;
         let target = self.target(id);
+        if request == FIONBIO {
+            self.flags_change(target);
+            return Ok(Verdict::native());
+        }
         if Watched::of(target).is_some() {
             self.host.note_number(fd);
         }
@@ -107,19 +114,12 @@ impl Server<'_> {
         };
         let op = Op::Ioctl { request, arg };
         let mut done = self.make_step(n, made_on(on), op, false);
-        // Borrows the file, to keep it open, only for an ioctl that would wait: most do not.
-        let mut hold = None;
-        if matches!(done, CallOutcome::Wait) {
-            let look = n.look(fd).and_then(|look| Ok((look.flags()?, look)));
-            let (flags, look) = look.inspect_err(|_| {
-                if let Watched::Device(file) = on {
-                    self.backend.abandon(file, n.call());
-                }
-            })?;
-            hold = Call::with_table(&self.host, n, &self.table).fd_to_hold(look);
-            // These wait on O_NONBLOCK files, too: DRM's ioctls for vblanks, and STREAMOFF for the device.
-            let always = kind == b'd' || request == STREAMOFF;
-            if matches!(on, Watched::Device(_)) && flags & libc::O_NONBLOCK != 0 && !always {
+        // These wait on O_NONBLOCK files, too: DRM's ioctls for vblanks, and STREAMOFF for the device.
+        let always = kind == b'd' || request == STREAMOFF;
+        if let (CallOutcome::Wait, Watched::Device(file), false) = (done, on, always) {
+            let flags = self.flags_of(n, (file, fd));
+            let flags = flags.inspect_err(|_| self.backend.abandon(file, n.call()))?;
+            if flags & libc::O_NONBLOCK != 0 {
                 done = self.make_step(n, made_on(on), op, true);
             }
         }
@@ -128,8 +128,28 @@ impl Server<'_> {
             Watched::Buffer(_) => self.backend_changed(),
         }
         Ok(verdict(done, || {
-            Waiting::new(n, Kind::Ioctl(on, request, arg), hold)
+            let hold = matches!(on, Watched::Buffer(_)).then(|| n.hold(fd));
+            Waiting::new(n, Kind::Ioctl(on, request, arg), hold.flatten())
         }))
+    }
+
+    /// Returns the O_* flags of the caller's descriptor of a device file.
+    ///
+    /// The flags of the file's open count as long as no program can have changed them unnoticed: the filter reports
+    /// such calls only on reserved numbers.
+    pub(crate) fn flags_of(&self, n: &Call<'_>, (file, fd): (FileId, i32)) -> Result<i32, Errno> {
+        let is_told = self.host.range.has(fd) && !self.host.outside.load(Ordering::Relaxed);
+        match self.table.flags_of(file).filter(|_| is_told) {
+            Some(flags) => Ok(flags),
+            None => n.look(fd)?.flags(),
+        }
+    }
+
+    /// Records that a call is about to change the O_* flags of a file.
+    pub(crate) fn flags_change(&mut self, target: Target) {
+        if let Target::Device(file) = target {
+            self.table.flags_change(file);
+        }
     }
 
     /// Serves execve and execveat. The kernel closes the descriptors with FD_CLOEXEC.
@@ -310,7 +330,7 @@ impl Server<'_> {
                     let mut nodes = self.backend.nodes().into_iter();
                     nodes.position(|of| of.id == node)
                 });
-                self.add_file(file, id, node);
+                self.add_file(file, id, node, libc::O_RDWR);
                 Ok(fd)
             }
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
-use crate::descriptors::{Held, LockTable, Table, Target};
+use crate::descriptors::{Held, LockTable, Table};
 use crate::kernel::{
     Borrowed, MayBlock, OpenFile, Procs, RunLock, Thread, lock, may_block, procs, raw,
 };
@@ -409,19 +409,9 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Returns a duplicate of the caller's descriptor of a device or a buffer, or `None` if it cannot be borrowed.
+    /// Returns a duplicate of the caller's descriptor of a buffer, or `None` if it cannot be borrowed.
     pub(crate) fn hold(&self, fd: i32) -> Option<OwnedFd> {
-        self.fd_to_hold(self.look(fd).ok()?)
-    }
-
-    /// Returns a file's duplicate, if the file is a memfd or a dma-buf. Asks the kernel only about a file that is not a
-    /// device's.
-    pub(crate) fn fd_to_hold(&self, look: OpenFile) -> Option<OwnedFd> {
-        let is_device = |table: &Table| matches!(table.find(look.id), Some(Target::Device(_)));
-        match self.table.is_some_and(is_device) {
-            true => look.fd?.into_known_memory(),
-            false => look.fd?.into_memory(),
-        }
+        self.look(fd).ok()?.fd?.into_memory()
     }
 
     /// Returns a duplicate of the caller's descriptor. Fails with EBADF, and the errors of

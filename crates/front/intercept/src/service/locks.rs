@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use vb3_frontend::Errno;
 
-use crate::descriptors::{LockCall, Target};
+use crate::descriptors::{LockCall, Target, Watched};
 use crate::kernel::raw;
 use crate::process::Reply;
 use crate::service::{Call, Served, Server, Verdict};
@@ -43,11 +43,9 @@ fn write_range(call: &Call<'_>, at: u64, range: &libc::flock) -> Result<(), Errn
 
 impl Server<'_> {
     pub(crate) fn record_lock(&mut self, n: &Call<'_>) -> Served {
-        let look = n.look(n.int(0)).map_err(|_| Reply::Native)?;
-        let target = self.target(look.id);
-        if !matches!(target, Target::Device(_) | Target::Buffer(_)) {
-            return Ok(Verdict::native());
-        }
+        let target = self.named(n, 0);
+        let target = target.filter(|target| Watched::of(*target).is_some());
+        let target = target.ok_or(Reply::Native)?;
         let command = n.int(1);
         let by_file = matches!(
             command,
@@ -60,7 +58,11 @@ impl Server<'_> {
             return Err(Reply::Fail(libc::EINVAL));
         }
         range.l_pid = 0;
-        let access = look.flags()? & libc::O_ACCMODE;
+        let flags = match target {
+            Target::Device(file) => self.flags_of(n, (file, n.int(0)))?,
+            _ => n.look(n.int(0))?.flags()?,
+        };
+        let access = flags & libc::O_ACCMODE;
         if !asks
             && (kind == libc::F_WRLCK && access == libc::O_RDONLY
                 || kind == libc::F_RDLCK && access == libc::O_WRONLY)
@@ -118,7 +120,7 @@ impl Server<'_> {
                 Ok(Verdict::value(0))
             }
             Err(Errno(libc::EAGAIN)) if waits => {
-                let waiting = Waiting::new(n, Kind::Lock(lock), n.hold(n.int(0)));
+                let waiting = Waiting::new(n, Kind::Lock(lock), None);
                 Ok(Verdict::Wait(Box::new(waiting)))
             }
             Err(e) => Err(e.into()),

@@ -8,7 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::descriptors::{Given, Target};
-use crate::kernel::{Borrowed, MayBlock, arch, lock, procs};
+use crate::kernel::{MayBlock, arch, lock, procs};
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Notif, PASS, Reply, Stopped, rewrite};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
@@ -17,16 +17,10 @@ use vb3_frontend::{Errno, FileId, Mmap};
 impl Server<'_> {
     /// Returns the device file that a call maps, and its open flags. Fails if the call maps no device.
     fn mapped_file(&mut self, n: &Call<'_>, args: &Mmap) -> Result<(FileId, i32), Reply> {
-        let look = n.look(n.int(4)).map_err(|_| Reply::Native)?;
-        let flags = look.flags()?;
-        let (id, origin) = (look.id, n.origin());
-        // Drops the supervisor's duplicate: if the program is killed now, its file must end. Closing a memfd
-        // never blocks.
-        let target = self.target(id);
-        if target != Target::Other {
-            drop(look.fd.and_then(Borrowed::into_memory));
-        }
-        match target {
+        let call = Call::with_table(&self.host, n, &self.table);
+        let id = call.identify(n.int(4)).ok().flatten();
+        let (id, origin) = (id.ok_or(Reply::Native)?, n.origin());
+        match self.target(id) {
             Target::Other => {
                 if self.backend.is_foreign(id) {
                     self.backend.buffer_mapped(id, origin)?;
@@ -44,7 +38,7 @@ impl Server<'_> {
                 self.backend.buffer_mapped(id, origin)?;
                 Err(Reply::Native)
             }
-            Target::Device(file) => Ok((file, flags)),
+            Target::Device(file) => Ok((file, self.flags_of(n, (file, n.int(4)))?)),
         }
     }
 

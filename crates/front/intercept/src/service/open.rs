@@ -163,7 +163,7 @@ impl Server<'_> {
         }
         let made = lock(&self.host.held).make(memfd, kept, Given::File(file));
         let (fd, inode, _) = made.inspect_err(|_| self.backend.release(file))?;
-        self.add_file(file, inode, Some(node));
+        self.add_file(file, inode, Some(node), kept);
         self.sync_wake_fds();
         self.refresh(file);
         Ok(fd)

@@ -16,6 +16,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use vb3_frontend::Errno;
 
+/// The calls that this module serves.
+pub(crate) const CALLS: [i64; 4] = [nr::POLL, libc::SYS_ppoll, nr::SELECT, libc::SYS_pselect6];
+
 fn pollfds(list: &[u8]) -> impl Iterator<Item = (i32, i16)> {
     list.as_chunks::<8>().0.iter().map(|b| {
         let fd = i32::from_ne_bytes([b[0], b[1], b[2], b[3]]);
@@ -203,6 +206,10 @@ impl Server<'_> {
             set_len,
             needs_look: false,
         };
+        // The files that have ended may be among those of this poll, so it begins anew.
+        if self.may_show_closes(&polling) && self.collect() {
+            return Ok(Verdict::Behind);
+        }
         if !polling.take_slow(n) {
             return Err(Errno::NOT_GATHERED.into());
         }
@@ -226,10 +233,9 @@ impl Server<'_> {
             return Ok(Verdict::Reply(poll_result(n, &polling, deadline)));
         }
         let slot = self.pending.next_slot();
-        let call = Call::with_table(&self.host, n, &self.table);
         for entry in &mut polling.entries {
-            if let Source::Ours(_, hold @ None) = &mut entry.source {
-                *hold = call.hold(entry.fd);
+            if let Source::Ours(Watched::Buffer(_), hold @ None) = &mut entry.source {
+                *hold = n.hold(entry.fd);
             }
             if let Source::Ours(Watched::Device(file), _) = entry.source {
                 self.backend.poll_waits(file, entry.events);
@@ -250,6 +256,14 @@ impl Server<'_> {
         waiting.deadline = deadline;
         waiting.signals.mask = mask;
         Ok(Verdict::Wait(Box::new(waiting)))
+    }
+
+    /// Returns whether earlier closes can change what this poll finds.
+    fn may_show_closes(&self, polling: &Polling) -> bool {
+        polling.ours().any(|file| match file {
+            Watched::Device(file) => self.backend.needs_fresh_closes(file, None),
+            Watched::Buffer(_) => true,
+        })
     }
 
     /// Sets each entry's `revents` to its present events for a thread. Returns the number of ready entries.

@@ -13,7 +13,7 @@ use crate::waiting::{EARLY, Kind, MAX_WAITING, On, Pending, Waiting};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Instant;
-use vb3_frontend::{CallId, FileId};
+use vb3_frontend::CallId;
 
 impl Server<'_> {
     /// Retries the calls that wait for files or buffers that may have changed.
@@ -298,18 +298,6 @@ impl Server<'_> {
             let waiting = self.pending.slots.get(&slot);
             if waiting.is_some_and(|w| !self.host.listener.is_valid(w.notif.id)) {
                 self.give_up(slot);
-            }
-        }
-    }
-
-    /// Ends calls on a file that has ended, with EBADF.
-    pub(crate) fn give_up_file(&mut self, file: FileId) {
-        for slot in self.pending.slots_on(&[On::File(file)]) {
-            let waiting = self.pending.slots.get(&slot);
-            let waiting = waiting.filter(|waiting| waiting.file() == Some(file));
-            if let Some(n) = waiting.map(|waiting| waiting.notif.clone()) {
-                self.give_up(slot);
-                self.answer(&n, How::Reply(Reply::Fail(libc::EBADF)));
             }
         }
     }

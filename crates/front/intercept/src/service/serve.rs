@@ -14,7 +14,7 @@ use crate::process::{Forward, Notif, Reply, reap};
 use crate::program::ExitReport;
 use crate::service::host::Event;
 use crate::service::leftover::Undecided;
-use crate::service::{Call, Ending, Events, Host, WakeSet};
+use crate::service::{Call, Ending, Events, Host, WakeSet, polls};
 use crate::tree::Monitors;
 use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Waiting};
 use vb3_frontend::{Backend, FdIdentity, FileId, Hotplug};
@@ -35,8 +35,8 @@ pub(crate) enum Verdict {
     /// The call needs no further work: it was answered, or waits in the table of waiting calls ([`Pending`]).
     Answered,
     Wait(Box<Waiting>),
-    /// More files were closed than one step handles, or the list of locks must be read first. The supervisor then
-    /// makes the call's step again.
+    /// Files have ended whose end the call must see, more files were closed than one step handles, or the list of locks
+    /// must be read first. The supervisor then makes the call's step again.
     Behind,
     /// The call changes an epoll set, which may block on the program's files.
     InSet(Box<Control>),
@@ -127,6 +127,8 @@ pub(crate) struct Server<'a> {
     pub(crate) ending: Ending,
     /// Ended files and buffers whose end the backend does not know yet.
     pub(crate) gone: VecDeque<Given>,
+    /// Device files without a descriptor that calls still wait for. As on Linux, a file ends only after these calls.
+    pub(crate) kept: Vec<FileId>,
     pub(crate) monitors: Monitors,
     /// Whether the supervisor's epoll set has said, since the clock's last pass, that a descriptor may have been closed.
     pub(crate) may_have_closed: bool,
@@ -167,7 +169,8 @@ impl Server<'_> {
             lock(&self.host.held).look_again(),
             self.ended.map(|_| LEFTOVER_INTERVAL),
             (self.undecided.front()).map(|(_, until)| until.saturating_duration_since(now)),
-            (!self.gone.is_empty()).then_some(Duration::ZERO),
+            (!self.gone.is_empty() || self.kept.iter().any(|file| !self.pending.is_on(*file)))
+                .then_some(Duration::ZERO),
             self.epolls.is_refused().then_some(RETRY_INTERVAL),
         ]
         .into_iter()
@@ -235,7 +238,9 @@ impl Server<'_> {
             self.take_events();
         }
         let needs_fresh_closes = self.needs_fresh_closes(n);
-        if needs_fresh_closes {
+        let is_poll = polls::CALLS.contains(&n.nr);
+        // A poll knows its files only later, and then makes this check itself.
+        if needs_fresh_closes && !is_poll {
             self.collect_at_most(MAX_ENDS_PER_STEP, self.look_of(n));
             if self.is_behind() {
                 return Verdict::Behind;
@@ -248,9 +253,13 @@ impl Server<'_> {
         // program stops it.
         self.tick_if_due();
         let mut verdict = self.dispatched(n);
-        let succeeds = matches!(verdict, Verdict::Reply(Reply::Value(_)));
-        if !needs_fresh_closes && !succeeds && !n.gathered.lacks() && self.collect() {
-            // The call may have failed or waited only because of a file whose end was not handled.
+        // Without fresh closes, these results are right, too.
+        let is_right = matches!(
+            verdict,
+            Verdict::Reply(Reply::Value(_) | Reply::Fail(libc::EAGAIN)) | Verdict::Wait(_)
+        );
+        if !needs_fresh_closes && !is_right && !n.gathered.lacks() && self.collect() {
+            // The call may have failed only because of a file whose end was not handled.
             if self.is_behind() {
                 return Verdict::Behind;
             }
@@ -305,7 +314,7 @@ impl Server<'_> {
             return true;
         };
         match self.table.find(id) {
-            Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, n.uint(1)),
+            Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, Some(n.uint(1))),
             _ => true,
         }
     }
@@ -421,13 +430,22 @@ impl Server<'_> {
         let mut gone = Vec::new();
         let mut held = lock(&self.host.held);
         held.collect(look, &mut gone);
-        let found = !gone.is_empty() || !self.gone.is_empty() || held.is_behind();
+        let is_behind = held.is_behind();
         drop(held);
         self.gone.extend(gone);
+        self.end_kept();
+        let found = is_behind || !self.gone.is_empty();
         let now = most.min(self.gone.len());
         let now = self.gone.drain(..now).collect();
         self.release_ended(now);
         found
+    }
+
+    /// Lets the files end that no waiting call keeps any more.
+    fn end_kept(&mut self) {
+        let pending = &self.pending;
+        let over = self.kept.extract_if(.., |file| !pending.is_on(*file));
+        self.gone.extend(over.map(Given::File));
     }
 
     /// Returns whether [`collect`](Self::collect) has left ended files, or needs the list of locks.
@@ -446,6 +464,7 @@ impl Server<'_> {
                     self.backend.tag_ended(tag);
                     self.release_file(file);
                 }
+                Given::File(file) if self.pending.is_on(file) => self.kept.push(file),
                 Given::File(file) => {
                     self.epolls.forget(Watched::Device(file));
                     if self.table.last_closed(file) {
@@ -469,7 +488,6 @@ impl Server<'_> {
 
     fn release_file(&mut self, file: FileId) {
         if self.table.release_file(file) {
-            self.give_up_file(file);
             self.epolls.forget(Watched::Device(file));
             self.backend.release(file);
             self.sync_wake_fds();
@@ -563,14 +581,20 @@ impl Server<'_> {
     }
 
     /// Records a device file that a program gets.
-    pub(crate) fn add_file(&mut self, file: FileId, inode: FdIdentity, node: Option<usize>) {
-        self.table.add_file(file, inode, node);
+    pub(crate) fn add_file(
+        &mut self,
+        file: FileId,
+        inode: FdIdentity,
+        node: Option<usize>,
+        flags: i32,
+    ) {
+        self.table.add_file(file, inode, node, flags);
         self.host.holds.store(true, Ordering::Release);
     }
 
     /// Records a node that programs get by opens with O_PATH.
     pub(crate) fn add_reference(&mut self, inode: FdIdentity, node: usize) {
-        self.table.references.insert(inode, node);
+        self.table.add_reference(inode, node);
         self.host.holds.store(true, Ordering::Release);
     }
 
@@ -580,6 +604,7 @@ impl Server<'_> {
         for slot in self.pending.all() {
             self.give_up(slot);
         }
+        self.end_kept();
         let mut gone: Vec<Given> = self.gone.drain(..).collect();
         lock(&self.host.held).collect(CheckScope::All, &mut gone);
         self.release_ended(gone);

@@ -1,7 +1,6 @@
 //! Serves read and write of device files.
 
 use crate::descriptors::Target;
-use crate::kernel::Borrowed;
 use crate::process::Reply;
 use crate::service::dispatch::verdict;
 use crate::service::host::Call;
@@ -51,8 +50,7 @@ impl Moves {
 
 impl Server<'_> {
     pub(crate) fn transfer(&mut self, n: &Call<'_>, moves: Moves) -> Served {
-        let look = n.look(n.int(0)).map_err(|_| Reply::Native)?;
-        let file = match self.target(look.id) {
+        let file = match self.named(n, 0).ok_or(Reply::Native)? {
             Target::Other => return Ok(Verdict::native()),
             Target::Node(_) => return Err(Reply::Fail(libc::EBADF)),
             Target::Device(file) => file,
@@ -62,7 +60,7 @@ impl Server<'_> {
             true => libc::O_RDONLY,
             false => libc::O_WRONLY,
         };
-        let flags = look.flags()?;
+        let flags = self.flags_of(n, (file, n.int(0)))?;
         if flags & libc::O_ACCMODE == unwanted {
             return Err(Reply::Fail(libc::EBADF));
         }
@@ -89,8 +87,7 @@ impl Server<'_> {
         };
         let done = self.move_some(n, &mut transfer);
         Ok(verdict(done, || {
-            let hold = look.fd.and_then(Borrowed::into_memory);
-            Waiting::new(n, Kind::Transfer(transfer), hold)
+            Waiting::new(n, Kind::Transfer(transfer), None)
         }))
     }
 

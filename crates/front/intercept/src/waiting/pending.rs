@@ -64,7 +64,8 @@ pub(crate) struct Waiting {
     /// Whether the supervisor is about to end this wait because a signal has come: it must stop the thread first, and
     /// this stop is queued or under way.
     pub(crate) is_stopping: bool,
-    /// Keeps the file open while the call runs, even if the descriptor is closed.
+    /// Keeps a buffer's file open while the call runs, even if the descriptor is closed. A device's file needs none:
+    /// its end is handled only after the calls that wait for it.
     _hold: Option<OwnedFd>,
 }
 
@@ -88,7 +89,7 @@ impl Waiting {
             Kind::Ioctl(file, ..) => [On::from(*file)].into(),
             Kind::Transfer(transfer) => [On::File(transfer.file)].into(),
             Kind::Receive(_) => HashSet::new(),
-            Kind::Lock(_) => [On::Locks].into(),
+            Kind::Lock(lock) => [On::Locks, On::File(lock.file)].into(),
         }
     }
 
@@ -285,6 +286,11 @@ impl Pending {
         let first = [self.deadlines.first(), self.looks.first()];
         let next = first.into_iter().flatten().map(|(at, _)| *at).min()?;
         Some(next.saturating_duration_since(now))
+    }
+
+    /// Returns whether calls wait for a device file.
+    pub(crate) fn is_on(&self, file: FileId) -> bool {
+        self.on.contains_key(&On::File(file))
     }
 
     /// Returns the slots of calls that wait for one of these, the oldest first.

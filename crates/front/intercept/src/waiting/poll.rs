@@ -18,7 +18,7 @@ pub(crate) const UNASKED: i16 = libc::POLLERR | libc::POLLHUP | libc::POLLNVAL;
 /// The file behind one entry of the list.
 #[derive(Debug)]
 pub(crate) enum Source {
-    /// A device file or a buffer. A poll that waits holds it open, even if its descriptor is closed.
+    /// A device file or a buffer. A poll that waits holds a buffer open, even if its descriptor is closed.
     Ours(Watched, Option<OwnedFd>),
     /// Another file.
     Foreign(Foreign),

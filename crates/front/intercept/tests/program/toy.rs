@@ -58,6 +58,8 @@ pub(crate) const WAITING: u64 = request(208);
 pub(crate) const TRIED: u64 = request(211);
 /// Completes all calls that wait on the file. Returns their number.
 pub(crate) const FREE: u64 = request(209);
+/// Returns how often polls have begun to wait.
+pub(crate) const POLLED: u64 = request(212);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -93,6 +95,7 @@ pub(crate) struct Toy {
     /// The limit of descriptors before an export that cannot be installed.
     limit: Option<u64>,
     tried: u32,
+    polled: u32,
     pub(crate) count: u32,
     pub(crate) opened: u32,
     pub(crate) released: u32,
@@ -159,6 +162,7 @@ impl Toy {
             asked: AtomicU32::new(0),
             limit: None,
             tried: 0,
+            polled: 0,
             count: 0,
             opened: 0,
             released: 0,
@@ -223,6 +227,7 @@ impl Toy {
             GIVEN => u32::try_from(self.given.len()).expect("few"),
             ABANDONED => self.abandoned,
             TRIED => self.tried,
+            POLLED => self.polled,
             WAITING | FREE => u32::try_from(waiting).expect("few"),
             ASKED => self.asked.load(Ordering::Relaxed),
             IMPORT => {
@@ -414,6 +419,10 @@ impl Devices for Toy {
         self.poll(file, events)
     }
 
+    fn poll_waits(&mut self, _: FileId, _: i16) {
+        self.polled += 1;
+    }
+
     fn next_tick(&self) -> Option<Duration> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let armed = self.files.values().filter_map(|open| open.armed);
@@ -481,8 +490,8 @@ impl ProcessFiles for Toy {
         LEN as u64
     }
 
-    fn needs_fresh_closes(&self, _: FileId, request: u32) -> bool {
-        u64::from(request) != ALONE
+    fn needs_fresh_closes(&self, _: FileId, request: Option<u32>) -> bool {
+        request.map(u64::from) != Some(ALONE)
     }
 
     fn files(&self, node: NodeId) -> Vec<(std::path::PathBuf, Vec<u8>)> {

@@ -1,12 +1,14 @@
 //! Tests the timeouts, limits, ends and costs of waits.
 
 use std::io::{Read, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::stalling::becomes;
-use crate::toy::{ABANDONED, ARM, EXPORT, FREE, QUIET, TRIED, WAIT, WAITING, WAKE_FD};
+use crate::toy::{
+    ABANDONED, ARM, EXPORT, FREE, OPENS, POLLED, QUIET, TRIED, WAIT, WAITING, WAKE_FD,
+};
 use crate::{alone, call, device, errno, inside};
 
 fn entry(file: &impl AsRawFd) -> libc::pollfd {
@@ -140,6 +142,57 @@ inside! {
         assert_eq!((poll(&mut fds, 60_000), fds[4321].revents), (1, libc::POLLIN));
         writer.write_all(b"x").expect("room");
         assert_eq!(poll(&mut fds, 60_000), 5000);
+    }
+
+    /// The supervisor knows the flags of an open, and learns of each call that may change them.
+    fn o_nonblock_counts_when_it_is_set_later() {
+        let file = device();
+        let fd = file.as_raw_fd();
+        // SAFETY: takes integers.
+        let set = |flags: i32| assert_eq!(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }, 0);
+        let wait = || call(&file, WAIT, 1).map(drop);
+        assert_eq!(wait(), Ok(()));
+        set(libc::O_NONBLOCK);
+        assert_eq!(wait(), Err(libc::EAGAIN));
+        set(0);
+        assert_eq!(wait(), Ok(()));
+        let other = device();
+        let mut on: libc::c_int = 1;
+        // SAFETY: the number is live.
+        assert_eq!(unsafe { libc::ioctl(other.as_raw_fd(), libc::FIONBIO, &raw mut on) }, 0);
+        assert_eq!(call(&other, WAIT, 1), Err(libc::EAGAIN));
+        // A copy at a number whose calls the filter does not report.
+        // SAFETY: takes integers.
+        let low = unsafe { libc::dup2(device().as_raw_fd(), 700) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::fcntl(low, libc::F_SETFL, libc::O_NONBLOCK) }, 0);
+        assert_eq!(call(&low, WAIT, 1), Err(libc::EAGAIN));
+        // SAFETY: as above.
+        unsafe { libc::close(low) };
+    }
+
+    /// As in a kernel, a call holds its file open.
+    fn a_closed_file_ends_after_the_calls_that_wait_for_it() {
+        let other = device();
+        for is_poll in [false, true] {
+            let fd = device().into_raw_fd();
+            let polled = call(&fd, POLLED, 0).expect("counted");
+            std::thread::scope(|scope| {
+                scope.spawn(move || match is_poll {
+                    true => assert_eq!(poll(&mut [entry(&fd)], 500), 0),
+                    false => assert_eq!(call(&fd, WAIT, 500).map(drop), Ok(())),
+                });
+                let waits = || match is_poll {
+                    true => call(&fd, POLLED, 0) > Ok(polled),
+                    false => call(&fd, WAITING, 0) == Ok(1),
+                };
+                assert!(becomes(waits));
+                // SAFETY: our own number.
+                unsafe { libc::close(fd) };
+                assert_eq!(call(&other, OPENS, 0), Ok(2));
+            });
+            assert_eq!(call(&other, OPENS, 0), Ok(1));
+        }
     }
 
     /// A closed descriptor of the backend must not end another one's wake-ups.

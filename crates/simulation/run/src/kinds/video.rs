@@ -173,7 +173,7 @@ impl Kind for VideoFiles {
         }
     }
 
-    fn needs_closes(&self, run: &Run, file: FileId, request: u32) -> bool {
+    fn needs_closes(&self, run: &Run, file: FileId, request: Option<u32>) -> bool {
         let passes_own = || {
             let (at, handle) = run.files.videos.get(file)?;
             let node = run.nodes.get(at)?;

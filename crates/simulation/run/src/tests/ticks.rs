@@ -72,13 +72,13 @@ fn traced_calls_have_the_same_needs() {
     queue_all(&mut bench, camera, CAPTURE, 2);
     bench.stream(camera, CAPTURE, true);
     let ask = |devices: &dyn ProcessFiles| {
-        let ends =
-            [VIDIOC_QBUF, VIDIOC_EXPBUF].map(|call| devices.needs_fresh_closes(camera, call));
+        let ends = [Some(VIDIOC_QBUF), None, Some(VIDIOC_EXPBUF)]
+            .map(|call| devices.needs_fresh_closes(camera, call));
         let memory = [VIDIOC_QBUF, VIDIOC_REQBUFS].map(|call| devices.takes_memory(call));
         (ends, memory)
     };
     let plain = ask(&bench.run);
-    assert_eq!(plain, ([false, true], [false, true]));
+    assert_eq!(plain, ([false, false, true], [false, true]));
     let traced = Traced::new(&mut bench.run, Vec::new(), Instant::now(), |_| None, None);
     assert_eq!(ask(&traced), plain);
     bench.close_all(&[camera]);

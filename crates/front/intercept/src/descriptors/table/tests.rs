@@ -128,8 +128,11 @@ fn refused_close_is_over_in_the_end() {
 fn file_is_gone_after_descriptors_and_mappings() {
     let (node, file) = (FdIdentity { dev: 1, ino: 9 }, FileId(4));
     let mut table = Table::default();
-    table.references.insert(node, 0);
-    table.add_file(file, ID, Some(0));
+    table.add_reference(node, 0);
+    table.add_file(file, ID, Some(0), libc::O_RDWR);
+    assert_eq!(table.flags_of(file), Some(libc::O_RDWR));
+    table.flags_change(file);
+    assert_eq!(table.flags_of(file), None);
     table.add_mapping(file);
     assert_eq!(table.find(ID), Some(Target::Device(file)));
     assert!(table.has_descriptors(file));
