@@ -131,6 +131,32 @@ pub(crate) fn poll_all_now<'a>(fds: impl Iterator<Item = (BorrowedFd<'a>, i16)>)
     found.collect()
 }
 
+/// Waits for events of an epoll set, without limit if there is no timeout. Returns ENOSYS or EPERM if the system
+/// refuses this call, which measures the time in nanoseconds.
+pub(crate) fn epoll_wait<'e>(
+    set: BorrowedFd<'_>,
+    events: &'e mut [libc::epoll_event],
+    timeout: Option<&Timespec>,
+) -> Result<&'e [libc::epoll_event], Errno> {
+    let room = i32::try_from(events.len()).unwrap_or(i32::MAX);
+    let time = timeout.map_or(core::ptr::null(), core::ptr::from_ref);
+    let (none, size) = (core::ptr::null::<libc::sigset_t>(), 0usize);
+    // SAFETY: live structures, and room for so many events; a null mask changes no signals.
+    let count = check(unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            set.as_raw_fd(),
+            events.as_mut_ptr(),
+            room,
+            time,
+            none,
+            size,
+        )
+    })?;
+    let count = usize::try_from(count).unwrap_or(0);
+    Ok(events.get(..count).unwrap_or_default())
+}
+
 /// Compares two descriptors in the kernel's order of open files. Equal descriptors refer to the same open
 /// file. Returns EPERM or ENOSYS if the kernel refuses to compare.
 pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {

@@ -47,6 +47,8 @@ pub(crate) enum Event {
     /// A descriptor of a waiting poll has changed.
     Poll(u32),
     Main,
+    /// The clock must look for work. Each write to the alarm (an eventfd) causes one such event.
+    Alarm,
 }
 
 impl Event {
@@ -58,6 +60,7 @@ impl Event {
             Self::Wake(number) => 4 << 32 | number as u64,
             Self::Poll(slot) => 5 << 32 | slot as u64,
             Self::Main => 6 << 32,
+            Self::Alarm => 7 << 32,
             Self::Hangup => 8 << 32,
         }
     }
@@ -72,6 +75,7 @@ impl Event {
             4 => Self::Wake(value),
             5 => Self::Poll(value),
             6 => Self::Main,
+            7 => Self::Alarm,
             8 => Self::Hangup,
             _ => return None,
         })
@@ -119,30 +123,33 @@ impl Events {
         };
     }
 
-    /// Waits for an event, the timeout, or the alarm (an eventfd), and resets the alarm. Returns whether there is
-    /// an event to [`take`](Self::take). Fails with the errors of ppoll; EINTR counts as no event.
+    /// Waits for events or the timeout. Returns at most [`AT_ONCE`](Self::AT_ONCE) events. Fails with the errors of
+    /// epoll_pwait2 and ppoll; EINTR counts as no event.
     #[expect(
         clippy::disallowed_methods,
         reason = "polls the supervisor's own descriptors"
     )]
-    pub(crate) fn wait(
-        &self,
-        timeout: Option<Duration>,
-        alarm: BorrowedFd<'_>,
-    ) -> Result<bool, Errno> {
-        let wanted = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds = [self.0.as_fd(), alarm].map(wanted);
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<Vec<Event>, Errno> {
         // A timeout that a timespec cannot represent is treated as infinite.
         let timeout = timeout.and_then(|time| Timespec::try_from(time).ok());
-        match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => return Ok(false),
-            waited => waited.map_err(raw::err)?,
-        };
-        let [events, alarmed] = fds.map(|fd| !fd.revents().is_empty());
-        if alarmed {
-            raw::read(alarm, &mut [0; 8])?;
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; Self::AT_ONCE];
+        match raw::epoll_wait(self.0.as_fd(), &mut events, timeout.as_ref()) {
+            Ok(events) => {
+                let words = events.iter().map(|event| event.u64);
+                Ok(words.filter_map(Event::decode).collect())
+            }
+            Err(Errno(libc::EINTR)) => Ok(Vec::new()),
+            // Seccomp profiles of some containers do not know this call.
+            Err(Errno(libc::ENOSYS | libc::EPERM)) => {
+                let mut set = [PollFd::new(&self.0, PollFlags::IN)];
+                match rustix::event::poll(&mut set, timeout.as_ref()) {
+                    Ok(_) => Ok(self.take()),
+                    Err(rustix::io::Errno::INTR) => Ok(Vec::new()),
+                    Err(e) => Err(raw::err(e)),
+                }
+            }
+            Err(e) => Err(e),
         }
-        Ok(events)
     }
 
     /// Maximum number of events per call of [`take`](Self::take).

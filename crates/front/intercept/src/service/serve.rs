@@ -144,6 +144,8 @@ impl Server<'_> {
             added.map_err(Error::of("epoll_ctl"))
         };
         add(self.main.1.as_fd(), libc::EPOLLIN, Event::Main)?;
+        let alarm = self.host.alarm.as_fd();
+        add(alarm, libc::EPOLLIN | libc::EPOLLET, Event::Alarm)?;
         // Without EPOLLIN: calls wake the thread that receives them, not the clock thread.
         add(self.host.listener.as_fd(), 0, Event::Hangup)?;
         let held = lock(&self.host.held);
@@ -198,12 +200,10 @@ impl Server<'_> {
     }
 
     /// Handles everything that no call causes: events, closed files, ticks and timeouts. Returns true when
-    /// all processes of the program have ended. `has_events`: the supervisor's epoll set has events.
-    /// `is_wanted` returns whether a call waits for the lock.
-    pub(crate) fn pass(&mut self, has_events: bool, is_wanted: &dyn Fn() -> bool) -> bool {
-        if has_events {
-            self.take_events();
-        }
+    /// all processes of the program have ended. `events` are those of the supervisor's epoll set. `is_wanted` returns
+    /// whether a call waits for the lock.
+    pub(crate) fn pass(&mut self, events: Vec<Event>, is_wanted: &dyn Fn() -> bool) -> bool {
+        self.handle_events(events);
         self.pass_signals();
         self.epolls.retry();
         let look = match core::mem::take(&mut self.may_have_closed) {
@@ -328,6 +328,16 @@ impl Server<'_> {
     pub(crate) fn take_events(&mut self) -> usize {
         let events = self.host.events.take();
         let count = events.len();
+        if events.contains(&Event::Alarm) {
+            // It was meant for the clock.
+            self.host.wake_clock();
+        }
+        self.handle_events(events);
+        count
+    }
+
+    fn handle_events(&mut self, events: Vec<Event>) {
+        let count = events.len();
         self.may_have_closed |= count == Events::AT_ONCE;
         let mut tick = false;
         for event in events {
@@ -343,6 +353,7 @@ impl Server<'_> {
                 }
                 Event::Poll(slot) => self.retry(slot),
                 Event::Held => self.may_have_closed = true,
+                Event::Alarm => {}
                 Event::Hangup => {
                     // The program's end wakes the clock next. Until then, this event would only repeat.
                     self.hung_up = true;
@@ -354,7 +365,6 @@ impl Server<'_> {
         if tick {
             self.tick();
         }
-        count
     }
 
     /// Handles all ends of processes and files up to now. If a program has waited for a process's end, the

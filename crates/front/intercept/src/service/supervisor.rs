@@ -18,7 +18,7 @@
 //!
 //! If more calls arrive than the receiver can serve, each process has its turn (`crowd`).
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{Builder, Scope};
@@ -164,11 +164,11 @@ impl<'a> Supervisor<'a> {
                 timeout =
                     Some(timeout.map_or(RETRY_INTERVAL, |timeout| timeout.min(RETRY_INTERVAL)));
             }
-            let waited = self.host.events.wait(timeout, self.host.alarm.as_fd());
-            let has_events = waited.map_err(Error::of("ppoll"))?;
+            let events = self.host.events.wait(timeout);
+            let events = events.map_err(Error::of("epoll_pwait2"))?;
             self.read_locks_beside(may, scope);
             let is_wanted = || self.run.is_wanted();
-            let (over, rest) = self.apply(may, None, |server| server.pass(has_events, &is_wanted));
+            let (over, rest) = self.apply(may, None, |server| server.pass(events, &is_wanted));
             expects_calls = !rest.answers.is_empty();
             for answer in rest.answers {
                 let pid = self.host.pid_of(answer.notif.tid);
