@@ -9,7 +9,7 @@
 //! a socket. This wait is limited, since the caller may be the very thread that implements the file or the page. If
 //! an answer has waited until the limit, later answers do not wait for this set, until none of its changes is
 //! pending. The limit is lower for a process that is not the set's last user, so that this process loses no frame
-//! by a set that another process blocks.
+//! by a set that another process blocks. But neither limit ends the wait for a thread that merely lacks a CPU.
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -25,13 +25,17 @@ use super::info::{self, Numbers};
 use super::objects::{Object, Objects};
 use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
-use crate::kernel::{MayBlock, Workers, lock, may_block};
+use crate::kernel::{MayBlock, Workers, blocked_waits, lock, may_block, own_tid};
 
 const MAX_THREADS: usize = 64;
 /// Longest time that an answer waits for changes.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest time that an answer waits for changes of a set whose last user is another process.
+/// Longest time that an answer waits for changes of a set whose last user is another process, if the thread that makes
+/// them waits too.
 const OTHERS_TIMEOUT: Duration = Duration::from_millis(20);
+
+/// Longest time that an answer waits for a thread that makes changes and lacks a CPU.
+const NO_CPU_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An entry of a set: its file, and the descriptor number under which the program added it.
 pub(super) type Key = (Watched, i32);
@@ -61,9 +65,12 @@ pub(super) enum Change {
     Park,
     /// Removes the entry from its set, and forgets it.
     Forget,
-    /// Blocks the thread until a test continues it.
+    /// Blocks the thread in a read until a test closes the other end.
     #[cfg(test)]
-    Hold(std::sync::mpsc::Receiver<()>),
+    Hold(std::io::PipeReader),
+    /// Delays the thread, as if it lacked a CPU.
+    #[cfg(test)]
+    Delay(Duration),
 }
 
 /// A program's set, with the entries that only the threads of this module change.
@@ -148,7 +155,9 @@ impl SetFile {
                 }
             }
             #[cfg(test)]
-            Change::Hold(until) => drop(until.recv()),
+            Change::Hold(mut until) => drop(std::io::Read::read(&mut until, &mut [0])),
+            #[cfg(test)]
+            Change::Delay(time) => std::thread::park_timeout(time),
         }
     }
 
@@ -277,6 +286,8 @@ struct Work {
     changes: VecDeque<(Key, Change)>,
     /// Whether a thread makes these changes, or will.
     is_taken: bool,
+    /// The thread that makes these changes.
+    by: Option<u32>,
     /// Whether a thread waits for the end of the series.
     is_waited_for: bool,
     /// Whether an answer to a call has waited for these changes until the timeout. Later answers do not wait.
@@ -307,6 +318,7 @@ impl Queue {
                 file: Arc::clone(file),
                 changes: VecDeque::new(),
                 is_taken: false,
+                by: None,
                 is_waited_for: false,
                 is_late: false,
                 is_late_for_others: false,
@@ -363,6 +375,7 @@ impl Shared {
     fn work_on(&self, set: SetId, may: &MayBlock) {
         let mut queue = lock(&self.queue);
         while let Some(work) = queue.works.get_mut(&set) {
+            work.by = Some(own_tid());
             let Some((key, change)) = work.changes.pop_front() else {
                 if work.is_waited_for {
                     self.made.notify_all();
@@ -471,7 +484,19 @@ impl Changed {
                 true => (&mut work.is_late, CHANGE_TIMEOUT),
                 false => (&mut work.is_late_for_others, OTHERS_TIMEOUT),
             };
-            let left = (start + limit).saturating_duration_since(Instant::now());
+            let passed = start.elapsed();
+            let mut left = limit.saturating_sub(passed);
+            if left.is_zero() {
+                let (is_blocked, most) = match work.by {
+                    Some(by) => (blocked_waits(by).is_some(), NO_CPU_TIMEOUT),
+                    None => (false, CHANGE_TIMEOUT),
+                };
+                left = if is_blocked || passed >= most {
+                    left
+                } else {
+                    limit
+                };
+            }
             *is_late |= left.is_zero();
             if *is_late || work.is_late {
                 all.pop();
@@ -523,7 +548,7 @@ mod tests {
     fn a_held_set_delays_no_other() {
         let may = MayBlock::of_this_thread();
         let (changes, [held, free]) = two_sets();
-        let (go, until) = std::sync::mpsc::channel();
+        let (until, go) = std::io::pipe().expect("a pipe");
         changes.add(&held, FILE, Change::Hold(until));
         let (add, held_made) = control(Op::Add, 0);
         let late = changes.add(&held, FILE, add);
@@ -543,9 +568,22 @@ mod tests {
         changes.waiter(vec![late]).wait(&may, || 7);
         assert!(!changes.waiter(vec![late]).is_awaited());
         changes.add(&held, FILE, Change::Show(Shown::edge(libc::POLLIN)));
-        go.send(()).expect("it waits");
+        drop(go);
         assert_eq!(held_made.recv(), Ok(Ok(())));
         changes.waiter(vec![late]).wait(&may, || 7);
+    }
+
+    #[test]
+    fn an_answer_to_another_process_waits_for_a_cpu() {
+        let may = MayBlock::of_this_thread();
+        let (changes, [set, _]) = two_sets();
+        let (add, _made) = control(Op::Add, 0);
+        changes.add(&set, FILE, add);
+        changes.0.help(set.id, &may);
+        changes.add(&set, FILE, Change::Delay(3 * OTHERS_TIMEOUT));
+        let shown = changes.add(&set, FILE, Change::Show(Shown::edge(libc::POLLIN)));
+        changes.waiter(vec![shown]).wait(&may, || 8);
+        assert!(is_ready(&set));
     }
 
     #[test]
@@ -565,7 +603,7 @@ mod tests {
     #[test]
     fn changes_of_a_held_set_are_bounded() {
         let (changes, [held, _]) = two_sets();
-        let (go, until) = std::sync::mpsc::channel();
+        let (until, go) = std::io::pipe().expect("a pipe");
         changes.add(&held, FILE, Change::Hold(until));
         for n in 0..1000 {
             changes.add(&held, FILE, Change::Show(Shown::edge(n % 2)));
@@ -575,15 +613,15 @@ mod tests {
         let waiting = queue.works.get(&held.id).map(|work| work.changes.len());
         drop(queue);
         assert!(waiting.is_some_and(|n| n <= 3), "{waiting:?}");
-        go.send(()).expect("it waits");
+        drop(go);
     }
 
     #[test]
     fn end_waits_for_pending_changes() {
         let (changes, [held, _]) = two_sets();
-        let (go, until) = std::sync::mpsc::channel();
+        let (until, go) = std::io::pipe().expect("a pipe");
         changes.add(&held, FILE, Change::Hold(until));
-        go.send(()).expect("it waits");
+        drop(go);
         drop(changes);
         assert_eq!(Arc::strong_count(&held), 1, "no thread holds the set");
     }
@@ -611,14 +649,14 @@ mod tests {
     fn ends_are_awaited_until_they_are_made() {
         let may = MayBlock::of_this_thread();
         let (changes, [set, _]) = two_sets();
-        let (go, until) = std::sync::mpsc::channel();
+        let (until, go) = std::io::pipe().expect("a pipe");
         changes.add(&set, FILE, Change::Hold(until));
         let mut ends = vec![changes.add(&set, FILE, Change::Forget)];
         for _ in 0..2 {
             changes.keep_awaited(&mut ends);
             assert_eq!(ends.len(), 1);
         }
-        go.send(()).expect("it waits");
+        drop(go);
         changes.waiter(ends.clone()).wait(&may, || 7);
         changes.keep_awaited(&mut ends);
         assert_eq!(ends, []);
