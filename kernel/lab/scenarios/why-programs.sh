@@ -40,8 +40,17 @@ gst() { host gst-launch-1.0 -q v4l2src device="$capture" num-buffers=4 "$@"; }
 picture=video/x-raw,format=BGRx,width=640,height=480
 gst io-mode=userptr ! $picture ! fakesink
 told gst-userptr 'refused REQBUFS of v4l2src.*\(memory-type\)' 'The driver does not offer USERPTR'
-# The display's own buffers are scattered, and vivid needs contiguous ones. (With more memory, they could also lie
-# beyond the 4 GiB that vivid reaches.)
+# vivid needs contiguous buffers, and the display's must be scattered. Where free memory is in large pieces, as after a
+# boot, they can be contiguous by luck. So perl fills pipes page by page and empties every second one: its pages are
+# then the first that the kernel takes for the display. (With more memory, the buffers could also lie beyond the 4 GiB
+# that vivid reaches.) The time limit of `host` ends perl.
+host perl -e '$| = 1;
+    for (1 .. 250) {
+        pipe($r, $w), pipe($s, $x), push(@kept, $r, $w);
+        syswrite($w, "x" x 4096), syswrite($x, "x" x 4096) for 1 .. 16;
+    }
+    close($s), close($x), print("ready\n"), sleep' >/tmp/pipes &
+until [ -s /tmp/pipes ]; do usleep 50000; done
 gst io-mode=dmabuf-import ! $picture ! kmssink driver-name=vkms
 told kmssink-export 'vivid.* refused a dma-buf of v4l2src.*\(contiguous\)' 'The device needs [0-9]+ bytes in one piece'
 # vkms takes any memory, so it refuses none of vivid's buffers.
