@@ -8,9 +8,8 @@
  * any time:
  *   instant=1  completes at once without touching the memory, for measurements
  *   cpu=1      the driver copies all bytes through the kernel's mapping instead
- *   samples=N  samples for each buffer
- * The other parameters can be set only when the module is loaded: mask, boundary and max_seg limit the
- * device; other= adds a node that allocates for another device, so that ours has something to import.
+ * The other parameters can be set only when the module is loaded: mask and boundary limit the device;
+ * other= adds a node that allocates for another device, so that ours has something to import.
  */
 #include <linux/delay.h>
 #include <linux/dma-mapping.h>
@@ -40,13 +39,12 @@
 #define EDU_TO_RAM BIT(1)
 /* Half of the memory, since some versions of QEMU refuse to transfer all of it at once. */
 #define EDU_BYTES 2048
+#define EDU_SAMPLES 4
 
 static bool instant;
 module_param(instant, bool, 0644);
 static bool cpu;
 module_param(cpu, bool, 0644);
-static unsigned int samples = 4;
-module_param(samples, uint, 0644);
 static unsigned long attrs;
 module_param(attrs, ulong, 0644);
 MODULE_PARM_DESC(attrs, "dma_attrs of the queues, taken at REQBUFS");
@@ -57,8 +55,6 @@ static unsigned long mask = DMA_BIT_MASK(28);
 module_param(mask, ulong, 0444);
 static unsigned long boundary;
 module_param(boundary, ulong, 0444);
-static unsigned int max_seg = UINT_MAX;
-module_param(max_seg, uint, 0444);
 static bool untrusted;
 module_param(untrusted, bool, 0444);
 MODULE_PARM_DESC(untrusted, "whether the kernel bounces memory that shares a page with other memory");
@@ -132,12 +128,13 @@ static int copy_by_device(struct edu *edu, struct vb2_buffer *src, struct vb2_bu
 			  u32 bytes)
 {
 	u32 chunk = min_t(u32, bytes, EDU_BYTES);
-	u32 i, n = max(samples, 2u);
+	u32 i;
 
 	if (!edu->regs)
 		return -ENODEV;
-	for (i = 0; i < n; i++) {
-		int ret = copy_chunk(edu, src, dst, div_u64((u64)(bytes - chunk) * i, n - 1), chunk);
+	for (i = 0; i < EDU_SAMPLES; i++) {
+		u32 at = div_u64((u64)(bytes - chunk) * i, EDU_SAMPLES - 1);
+		int ret = copy_chunk(edu, src, dst, at, chunk);
 
 		if (ret)
 			return ret;
@@ -254,11 +251,6 @@ static void buf_queue(struct vb2_buffer *vb)
 	schedule_work(&edu->work);
 }
 
-static int start_streaming(struct vb2_queue *q, unsigned int count)
-{
-	return 0;
-}
-
 static void stop_streaming(struct vb2_queue *q)
 {
 	struct edu *edu = vb2_get_drv_priv(q);
@@ -285,7 +277,6 @@ static const struct vb2_ops edu_queue_ops = {
 	.buf_init = buf_init,
 	.buf_prepare = buf_prepare,
 	.buf_queue = buf_queue,
-	.start_streaming = start_streaming,
 	.stop_streaming = stop_streaming,
 };
 
@@ -578,7 +569,7 @@ static int probe(struct pci_dev *pci, const struct pci_device_id *id)
 		return ret;
 	pci->untrusted = untrusted;
 	pci_set_master(pci);
-	vb2_dma_contig_set_max_seg_size(&pci->dev, max_seg);
+	vb2_dma_contig_set_max_seg_size(&pci->dev, UINT_MAX);
 	if (boundary)
 		dma_set_seg_boundary(&pci->dev, boundary);
 	edu = make(pci, &pci->dev, &vb2_dma_contig_memops);

@@ -125,17 +125,12 @@ static int start_streaming(struct vb2_queue *q, unsigned int count)
 	return 0;
 }
 
-/* The driver keeps no buffers, so there are none to return. */
-static void stop_streaming(struct vb2_queue *q)
-{
-}
-
 static const struct vb2_ops queue_ops = {
 	.queue_setup = queue_setup,
 	.buf_prepare = buf_prepare,
 	.buf_queue = buf_queue,
 	.start_streaming = start_streaming,
-	.stop_streaming = stop_streaming,
+	/* The driver keeps no buffers, so it needs no stop_streaming. */
 };
 
 static int querycap(struct file *file, void *fh, struct v4l2_capability *cap)

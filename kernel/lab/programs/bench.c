@@ -6,27 +6,10 @@
  *   bench DEVICE PREFIX
  */
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/dma-heap.h>
-#include <linux/videodev2.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
+#include "edu.h"
 #include <time.h>
-#include <unistd.h>
 
-#define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
-#define IN V4L2_BUF_TYPE_VIDEO_CAPTURE
 #define ROUNDS 21
-#define HUGE_PAGE (2ul << 20)
-
-static const char *prefix;
-static int video;
-static uint32_t bytes;
 
 static void must(int fd, unsigned long request, void *arg, const char *what)
 {
@@ -59,17 +42,9 @@ static void report(const char *name, uint64_t *ns, uint32_t per)
 	fflush(stdout);
 }
 
-static void set_size(uint32_t size)
+static void request(int type, int memory, int count)
 {
-	struct v4l2_format f = { .type = OUT };
-
-	f.fmt.pix.sizeimage = bytes = size;
-	must(video, VIDIOC_S_FMT, &f, "format");
-}
-
-static void reqbufs(int memory, int count)
-{
-	struct v4l2_requestbuffers r = { .type = OUT, .memory = memory, .count = count };
+	struct v4l2_requestbuffers r = { .type = type, .memory = memory, .count = count };
 
 	must(video, VIDIOC_REQBUFS, &r, "reqbufs");
 }
@@ -100,8 +75,8 @@ static void allocate(const char *name, uint32_t size)
 		uint64_t start = now();
 
 		for (int j = 0; j < 16; j++) {
-			reqbufs(V4L2_MEMORY_MMAP, 2);
-			reqbufs(V4L2_MEMORY_MMAP, 0);
+			request(OUT, V4L2_MEMORY_MMAP, 2);
+			request(OUT, V4L2_MEMORY_MMAP, 0);
 		}
 		ns[i] = now() - start;
 	}
@@ -115,7 +90,7 @@ static void map_and_export(void)
 	uint64_t ns[ROUNDS];
 
 	set_size(65536);
-	reqbufs(V4L2_MEMORY_MMAP, 1);
+	request(OUT, V4L2_MEMORY_MMAP, 1);
 	must(video, VIDIOC_QUERYBUF, &v, "querybuf");
 	for (int i = 0; i < ROUNDS; i++) {
 		uint64_t start = now();
@@ -136,7 +111,7 @@ static void map_and_export(void)
 		ns[i] = now() - start;
 	}
 	report("expbuf", ns, 64);
-	reqbufs(V4L2_MEMORY_MMAP, 0);
+	request(OUT, V4L2_MEMORY_MMAP, 0);
 }
 
 static void streaming(const char *name, int memory, unsigned long a, unsigned long b, int moving)
@@ -144,7 +119,7 @@ static void streaming(const char *name, int memory, unsigned long a, unsigned lo
 	int type = OUT;
 	uint64_t ns[ROUNDS];
 
-	reqbufs(memory, 2);
+	request(OUT, memory, 2);
 	must(video, VIDIOC_STREAMON, &type, "streamon");
 	cycle(memory, 0, a);
 	cycle(memory, 1, a);
@@ -157,27 +132,7 @@ static void streaming(const char *name, int memory, unsigned long a, unsigned lo
 	}
 	report(name, ns, 64);
 	must(video, VIDIOC_STREAMOFF, &type, "streamoff");
-	reqbufs(memory, 0);
-}
-
-static int heap_buffer(void)
-{
-	struct dma_heap_allocation_data a = { .len = bytes, .fd_flags = O_RDWR | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDONLY);
-
-	must(heap, DMA_HEAP_IOCTL_ALLOC, &a, "heap");
-	close(heap);
-	return a.fd;
-}
-
-/* Sets dma_attrs of queues that allocate buffers from now on. */
-static void set_attrs(const char *attrs)
-{
-	int file = open("/sys/module/vb3edu/parameters/attrs", O_WRONLY);
-
-	if (file < 0 || write(file, attrs, strlen(attrs)) < 0)
-		exit(1);
-	close(file);
+	request(OUT, memory, 0);
 }
 
 /*
@@ -187,32 +142,15 @@ static void set_attrs(const char *attrs)
  */
 static void exported(int fds[2])
 {
-	struct v4l2_format f = { .type = IN, .fmt.pix.sizeimage = bytes };
-	struct v4l2_requestbuffers r = { .type = IN, .memory = V4L2_MEMORY_MMAP, .count = 2 };
-
-	must(video, VIDIOC_S_FMT, &f, "format");
-	set_attrs("64"); /* DMA_ATTR_FORCE_CONTIGUOUS */
-	must(video, VIDIOC_REQBUFS, &r, "reqbufs");
-	set_attrs("0");
+	parameter("attrs", "64"); /* DMA_ATTR_FORCE_CONTIGUOUS */
+	request(CAP, V4L2_MEMORY_MMAP, 2);
+	parameter("attrs", "0");
 	for (int i = 0; i < 2; i++) {
-		struct v4l2_exportbuffer e = { .type = IN, .index = i, .flags = O_CLOEXEC };
+		struct v4l2_exportbuffer e = { .type = CAP, .index = i, .flags = O_CLOEXEC };
 
 		must(video, VIDIOC_EXPBUF, &e, "expbuf");
 		fds[i] = e.fd;
 	}
-}
-
-/* Returns memory of one huge page, so that parts of it are contiguous, for the same reason. */
-static uint8_t *huge_page(void)
-{
-	uint8_t *at = mmap(NULL, 2 * HUGE_PAGE, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	at += -(uintptr_t)at % HUGE_PAGE;
-	if (madvise(at, HUGE_PAGE, MADV_HUGEPAGE))
-		exit(1);
-	memset(at, 1, HUGE_PAGE);
-	return at;
 }
 
 int main(int argc, char **argv)
@@ -233,13 +171,14 @@ int main(int argc, char **argv)
 	streaming("export-moving", V4L2_MEMORY_DMABUF, own[0], own[1], 1);
 	/* Only an IOMMU makes user memory contiguous. */
 	if (argc > 3 && !strcmp(argv[3], "iommu")) {
+		/* Parts of a huge page are contiguous, for the same reason as in exported(). */
 		a = huge_page();
 		b = a + bytes;
 		streaming("cycle-userptr", V4L2_MEMORY_USERPTR, (unsigned long)a, 0, 0);
 		streaming("userptr-moving", V4L2_MEMORY_USERPTR, (unsigned long)a,
 			  (unsigned long)b, 1);
-		heap[0] = heap_buffer();
-		heap[1] = heap_buffer();
+		heap[0] = heap_buffer(bytes);
+		heap[1] = heap_buffer(bytes);
 		streaming("cycle-dmabuf", V4L2_MEMORY_DMABUF, heap[0], 0, 0);
 		streaming("dmabuf-moving", V4L2_MEMORY_DMABUF, heap[0], heap[1], 1);
 		streaming("dmabuf-other-index", V4L2_MEMORY_DMABUF, heap[0], 0, 2);

@@ -16,7 +16,6 @@
 
 #define BLOCK (4u << 20)
 #define BOUNCE (256u << 10)
-#define HUGE (2u << 20)
 #define MAX_BUFFERS 32
 
 static int probe = -1;
@@ -27,19 +26,10 @@ static void refused(const char *name, int error, int wanted)
 	     error == wanted ? "true" : "false");
 }
 
-/* Queues memory at an index. */
-static int queue(int memory, unsigned int index, unsigned long at, uint32_t length)
+/* Queues a program's memory at an index. */
+static int queue(unsigned int index, uint8_t *at)
 {
-	struct v4l2_buffer v = {
-		.type = OUT, .memory = memory, .field = V4L2_FIELD_NONE, .index = index,
-		.length = length, .bytesused = length,
-	};
-
-	if (memory == V4L2_MEMORY_USERPTR)
-		v.m.userptr = at;
-	else
-		v.m.fd = at;
-	return call(video, VIDIOC_QBUF, &v);
+	return qbuf(&(struct buffer){ .type = OUT, .memory = V4L2_MEMORY_USERPTR, .view = at, .index = index });
 }
 
 /* Imports a dma-buf whose exporter fails. */
@@ -48,11 +38,13 @@ static void exporter(const char *name, int attach_error, int map_error, int want
 	struct probe_make m = {
 		.count = 1, .order = { 4 }, .attach_error = attach_error, .map_error = map_error,
 	};
+	struct buffer b = { .type = OUT, .memory = V4L2_MEMORY_DMABUF };
 	int error = set_size(65536);
 
 	error = error ? error : reqbufs(OUT, V4L2_MEMORY_DMABUF, 1, 0);
 	error = error ? error : call(probe, PROBE_MAKE, &m);
-	refused(name, error ? error : queue(V4L2_MEMORY_DMABUF, 0, m.fd, bytes), wanted);
+	b.fd = m.fd;
+	refused(name, error ? error : qbuf(&b), wanted);
 	reqbufs(OUT, V4L2_MEMORY_DMABUF, 0, 0);
 	close(m.fd);
 }
@@ -64,7 +56,7 @@ static void unaligned(void)
 	int error = set_size(4096);
 
 	error = error ? error : reqbufs(OUT, V4L2_MEMORY_USERPTR, 1, 0);
-	error = error ? error : queue(V4L2_MEMORY_USERPTR, 0, (unsigned long)at + 16, bytes);
+	error = error ? error : queue(0, at + 16);
 #ifdef __x86_64__
 	step("alignment", "\"errno\":%d,\"left_out\":\"any address is aligned\"", error);
 #else
@@ -108,7 +100,7 @@ static void again_and_again(const char *name, uint8_t *at, uint32_t size)
 
 	error = error ? error : reqbufs(OUT, V4L2_MEMORY_USERPTR, MAX_BUFFERS, 0);
 	while (!error && made < MAX_BUFFERS) {
-		error = queue(V4L2_MEMORY_USERPTR, made, (unsigned long)at, size);
+		error = queue(made, at);
 		made += !error;
 	}
 	step(name, "\"errno\":%d,\"want\":%d,\"buffers\":%u,\"ok\":%s", error, EIO, made,
@@ -119,14 +111,7 @@ static void again_and_again(const char *name, uint8_t *at, uint32_t size)
 /* The device reaches none of a huge page above 4 GiB, so each buffer has a bounce of its own. */
 static void bounced(void)
 {
-	uint8_t *at = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (at == MAP_FAILED)
-		exit(1);
-	at = (uint8_t *)(((uintptr_t)at + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
-	madvise(at, HUGE, MADV_HUGEPAGE);
-	memset(at, 1, HUGE);
-	again_and_again("bounces", at, BOUNCE);
+	again_and_again("bounces", huge_page(), BOUNCE);
 }
 
 /* The device's 256 MiB of addresses: used by eight mappings of a program's memory, then by one buffer. */

@@ -217,28 +217,18 @@ static void refusals(void)
 static void tells(const char *file, const char *const *words, int count)
 {
 	static char text[1 << 20];
-	const char *at = text;
+	const char *at;
 	char path[128];
-	ssize_t got;
-	int fd, i;
+	int i;
 
 	snprintf(path, sizeof(path), "/sys/kernel/debug/vb2-dma-contig/%s", file);
-	fd = open(path, O_RDONLY);
-	for (got = 0; fd >= 0 && got < (ssize_t)sizeof(text) - 1;) {
-		ssize_t more = read(fd, text + got, sizeof(text) - 1 - got);
-
-		if (more <= 0)
-			break;
-		got += more;
-	}
-	text[got] = 0;
+	at = text_of(path, text, sizeof(text));
 	for (i = 0; i < count && at; i++)
 		at = strstr(at, words[i]);
 	snprintf(path, sizeof(path), "debugfs.%s", file);
 	step(path, "\"ok\":%s,\"missing\":\"%s\"", at ? "true" : "false", at ? "" : words[i - 1]);
 	if (!at)
 		fprintf(stderr, "%s:\n%s\n", file, text);
-	close(fd);
 }
 
 /* Checks that debugfs has a buffer, its holders, and the last refusal. For our module only. */
@@ -304,29 +294,13 @@ static int do_export(void)
 	return ret;
 }
 
-static void fail_at(unsigned int step)
-{
-	char text[16];
-	int fd = open("/sys/module/videobuf2_dma_contig/parameters/fail_at", O_WRONLY);
-
-	snprintf(text, sizeof(text), "%u", step);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fprintf(stderr, "fail_at: %s\n", strerror(errno));
-	close(fd);
-}
-
 static void held(char *text, size_t size)
 {
-	int fd = open("/sys/kernel/debug/vb2-dma-contig/counters", O_RDONLY);
-	ssize_t got = read(fd, text, size - 1);
-	char *end;
-
-	text[got > 0 ? got : 0] = 0;
 	/* The counts of syncs and refusals only grow, so they are left out. */
-	end = strstr(text, "syncs");
+	char *end = strstr(text_of("/sys/kernel/debug/vb2-dma-contig/counters", text, size), "syncs");
+
 	if (end)
 		*end = 0;
-	close(fd);
 }
 
 static void fails(const char *what, int (*operation)(void), void (*undo)(void), const char *due)

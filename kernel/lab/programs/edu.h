@@ -26,6 +26,7 @@
 #define OUT V4L2_BUF_TYPE_VIDEO_OUTPUT
 #define CAP V4L2_BUF_TYPE_VIDEO_CAPTURE
 #define CHUNK 2048
+#define HUGE (2u << 20)
 
 static const char *prefix = "";
 static int video = -1;
@@ -57,6 +58,31 @@ static UNUSED void parameter(const char *name, const char *value)
 	close(fd);
 }
 
+/* Makes the Nth step from now inside our module fail; 0: none. */
+static UNUSED void fail_at(unsigned int number)
+{
+	char text[16];
+	int fd = open("/sys/module/videobuf2_dma_contig/parameters/fail_at", O_WRONLY);
+
+	snprintf(text, sizeof(text), "%u", number);
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		step("fail_at", "\"ok\":false,\"errno\":%d", errno);
+	close(fd);
+}
+
+/* Returns a file's text, which is empty without the file. */
+static UNUSED char *text_of(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t got = 0, more;
+
+	while (fd >= 0 && (more = read(fd, text + got, size - 1 - got)) > 0)
+		got += more;
+	text[got] = 0;
+	close(fd);
+	return text;
+}
+
 static UNUSED int set_size(uint32_t size)
 {
 	struct v4l2_format f = { .type = OUT };
@@ -77,11 +103,12 @@ static UNUSED int reqbufs(int type, int memory, int count, unsigned int flags)
 	return call(video, VIDIOC_REQBUFS, &r);
 }
 
-/* A buffer of one of the three memory types, with the program's mapping of it. */
+/* A buffer of one of the three memory types, with the program's mapping of it. `flags` are hints for QBUF. */
 struct buffer {
 	int type, memory;
 	uint8_t *view;
 	int fd;
+	unsigned int index, flags;
 };
 
 static UNUSED int mmap_buffer(struct buffer *b)
@@ -97,7 +124,8 @@ static UNUSED int mmap_buffer(struct buffer *b)
 
 static UNUSED int qbuf(struct buffer *b)
 {
-	struct v4l2_buffer v = { .type = b->type, .memory = b->memory, .field = V4L2_FIELD_NONE };
+	struct v4l2_buffer v = { .type = b->type, .memory = b->memory, .index = b->index,
+				 .flags = b->flags, .field = V4L2_FIELD_NONE };
 
 	if (b->memory == V4L2_MEMORY_USERPTR)
 		v.m.userptr = (unsigned long)b->view;
@@ -135,6 +163,20 @@ static UNUSED uint8_t *scattered(uint32_t size)
 	for (page = 4096; page < size; page += 8192)
 		at[page] = 1;
 	munmap(at + size, size);
+	return at;
+}
+
+/* Returns memory of one huge page, so that parts of it are contiguous. The page before it belongs to the
+ * program, too. With memory above 4 GiB, the huge page lies there as long as there is room. */
+static UNUSED uint8_t *huge_page(void)
+{
+	uint8_t *at = mmap(NULL, 3 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED)
+		exit(1);
+	at = (uint8_t *)(((uintptr_t)at + 2 * HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+	madvise(at, HUGE, MADV_HUGEPAGE);
+	memset(at, 1, HUGE);
 	return at;
 }
 

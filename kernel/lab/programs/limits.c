@@ -25,21 +25,13 @@
 #include "edu.h"
 #include "../driver/probe.h"
 
-#define HUGE (2u << 20)
-
 static int probe = -1;
 
 /* Returns memory that begins with one small page, followed by adjacent pages. */
-static uint8_t *small_then_large(uint32_t size)
+static uint8_t *small_then_large(void)
 {
-	uint8_t *at = mmap(NULL, 4 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			   -1, 0);
-	uint8_t *huge = (uint8_t *)(((uintptr_t)at + 2 * HUGE - 1) & ~(uintptr_t)(HUGE - 1));
+	uint8_t *huge = huge_page();
 
-	if (at == MAP_FAILED || size > HUGE)
-		return MAP_FAILED;
-	madvise(huge, HUGE, MADV_HUGEPAGE);
-	memset(huge, 1, HUGE);
 	memset(huge - 4096, 1, 4096);
 	return huge - 4096;
 }
@@ -85,10 +77,9 @@ static void links(int user, int foreign)
 	char name[64];
 
 	set_size(4096 + 256 * 1024);
-	b.view = small_then_large(bytes);
+	b.view = small_then_large();
 	want = user;
-	if (b.view != MAP_FAILED)
-		with_each("link.userptr", &b);
+	with_each("link.userptr", &b);
 	/* This memory begins and ends within pages. */
 	set_size(256 * 1024);
 	b.view += 512;
@@ -118,7 +109,7 @@ static void untrusted(int whole, int within)
 	struct buffer b = { .memory = V4L2_MEMORY_USERPTR, .fd = -1 };
 
 	set_size(4096 + 256 * 1024);
-	b.view = small_then_large(bytes);
+	b.view = small_then_large();
 	want = whole;
 	with_each("untrusted.whole-pages", &b);
 	/* Bounced memory must fit between two boundaries. */
@@ -130,30 +121,22 @@ static void untrusted(int whole, int within)
 /* Returns the device address of the module's only buffer; 0 if the module reports none. */
 static unsigned long long dma_addr(void)
 {
-	char text[4096] = "";
-	int fd = open("/sys/kernel/debug/vb2-dma-contig/buffers", O_RDONLY);
-	ssize_t got = read(fd, text, sizeof(text) - 1);
-	const char *at = got > 0 ? strstr(text, " at 0x") : NULL;
+	char text[4096];
+	const char *at = strstr(text_of("/sys/kernel/debug/vb2-dma-contig/buffers", text, sizeof(text)), " at 0x");
 
-	close(fd);
 	return at ? strtoull(at + 4, NULL, 16) : 0;
 }
 
-static int queue_once(struct buffer *b, unsigned int fail_at, unsigned long long *addr)
+static int queue_once(struct buffer *b, unsigned int failing, unsigned long long *addr)
 {
-	char text[16];
-	int fd = open("/sys/module/videobuf2_dma_contig/parameters/fail_at", O_WRONLY), error;
+	int error;
 
-	snprintf(text, sizeof(text), "%u", fail_at);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		return ENODEV;
+	fail_at(failing);
 	error = reqbufs(CAP, b->memory, 1, 0);
 	error = error ? error : qbuf(b);
 	*addr = error ? 0 : dma_addr();
 	reqbufs(CAP, b->memory, 0, 0);
-	if (write(fd, "0", 1) < 0)
-		return ENODEV;
-	close(fd);
+	fail_at(0);
 	return error;
 }
 
@@ -172,7 +155,7 @@ static void partial(void)
 	int error = 1;
 
 	set_size(4096 + (1u << 20));
-	b.view = small_then_large(bytes);
+	b.view = small_then_large();
 	for (unsigned int at = 1; error && at < 16; at++) {
 		error = queue_once(&b, at, &first);
 		snprintf(errnos + strlen(errnos), sizeof(errnos) - strlen(errnos), "%s%d",
@@ -330,14 +313,9 @@ static void other(const char *path, int flags, const char *kind)
 
 static unsigned long long where(void)
 {
-	unsigned long long at = 0;
-	FILE *file = fopen("/sys/module/vb3edu/parameters/other_at", "r");
+	char text[32];
 
-	if (!file || fscanf(file, "%llu", &at) != 1)
-		at = 0;
-	if (file)
-		fclose(file);
-	return at;
+	return strtoull(text_of("/sys/module/vb3edu/parameters/other_at", text, sizeof(text)), NULL, 10);
 }
 
 /* Tests a buffer of a board's device, in that device's memory from `start` on; edu reads and writes it. */
@@ -400,26 +378,15 @@ static void stale(const char *path, int flags, const char *kind)
 	close(b.fd);
 }
 
-/* Queues the memory `fd` at an index. */
-static int queue_at(int type, unsigned int index, int fd)
-{
-	struct v4l2_buffer v = {
-		.type = type, .memory = V4L2_MEMORY_DMABUF, .field = V4L2_FIELD_NONE,
-		.index = index, .m.fd = fd, .length = bytes, .bytesused = bytes,
-	};
-
-	return call(video, VIDIOC_QBUF, &v);
-}
-
 /* Lets the device copy one memory to another. Each index keeps its mapping. */
 static int copy(unsigned int out, int from, unsigned int cap, int to)
 {
-	struct buffer b = { .type = OUT, .memory = V4L2_MEMORY_DMABUF };
-	int error = queue_at(OUT, out, from);
+	struct buffer a = { .type = OUT, .memory = V4L2_MEMORY_DMABUF, .fd = from, .index = out };
+	struct buffer b = { .type = CAP, .memory = V4L2_MEMORY_DMABUF, .fd = to, .index = cap };
+	int error = qbuf(&a);
 
-	error = error ? error : queue_at(CAP, cap, to);
-	error = error ? error : dqbuf(&b);
-	b.type = CAP;
+	error = error ? error : qbuf(&b);
+	error = error ? error : dqbuf(&a);
 	return error ? error : dqbuf(&b);
 }
 

@@ -85,20 +85,6 @@ static struct seen look(void)
 	return seen;
 }
 
-static int queue(struct buffer *b, unsigned int hints)
-{
-	struct v4l2_buffer v = { .type = b->type, .memory = b->memory, .flags = hints,
-				 .field = V4L2_FIELD_NONE, .bytesused = bytes };
-
-	if (b->memory == V4L2_MEMORY_USERPTR)
-		v.m.userptr = (unsigned long)b->view;
-	if (b->memory == V4L2_MEMORY_DMABUF)
-		v.m.fd = b->fd;
-	if (b->memory != V4L2_MEMORY_MMAP)
-		v.length = bytes;
-	return call(video, VIDIOC_QBUF, &v);
-}
-
 static void tell(const char *name, int error, struct seen seen, struct seen due)
 {
 	step(name, "\"errno\":%d,\"want\":0,\"for_device\":%lu,\"for_cpu\":%lu,\"due_device\":%lu,"
@@ -142,10 +128,11 @@ static void cycle(const char *kind, int type, const struct hint *hint)
 	char name[96];
 	int error = make(&b, type, kind);
 
+	b.flags = hint->flags;
 	error = error ? error : call(video, VIDIOC_STREAMON, &type);
 	for (int round = 0; round < 2 && !error; round++) {
 		forget();
-		error = queue(&b, hint->flags);
+		error = qbuf(&b);
 		at_queue = look();
 		forget();
 		error = error ? error : dqbuf(&b);
@@ -176,7 +163,7 @@ static void import(const char *kind, int type)
 	error = error ? error : call(video, VIDIOC_STREAMON, &type);
 	for (int round = 0; round < 2 && !error; round++) {
 		forget();
-		error = queue(&to, 0);
+		error = qbuf(&to);
 		at[round] = look();
 		error = error ? error : dqbuf(&to);
 	}

@@ -22,7 +22,6 @@
 #define LONG (1u << 20)
 /* Without a reserved area, no contiguous memory has this size. */
 #define TOO_LONG (64u << 20)
-#define HUGE (2u << 20)
 
 enum { NEAR, WIDE };
 
@@ -156,13 +155,11 @@ static int stream(struct node *n, struct plane p[PLANES], int bad[PLANES])
 /* Returns the addresses of the last buffer's planes. */
 static void where(unsigned long long at[PLANES])
 {
-	FILE *file = fopen("/sys/module/vb3planes/parameters/at", "r");
+	char text[64];
 
-	at[0] = at[1] = 0;
-	if (!file || fscanf(file, "%llu,%llu", &at[0], &at[1]) != PLANES)
+	text_of("/sys/module/vb3planes/parameters/at", text, sizeof(text));
+	if (sscanf(text, "%llu,%llu", &at[0], &at[1]) != PLANES)
 		at[0] = at[1] = 0;
-	if (file)
-		fclose(file);
 }
 
 /* Streams once and prints the result: no error, no wrong byte, near's plane below 4 GiB and wide's
@@ -183,17 +180,6 @@ static void must_stream(const char *name, struct node *n, struct plane p[PLANES]
 	     !error && apart ? "true" : "false");
 }
 
-/* Returns the lines of the module's refusals, if it prints any. */
-static char *refusals(char *text, size_t size)
-{
-	int fd = open(REFUSALS, O_RDONLY);
-	ssize_t got = fd < 0 ? 0 : read(fd, text, size - 1);
-
-	close(fd);
-	text[got > 0 ? got : 0] = 0;
-	return text;
-}
-
 /*
  * Checks an expected refusal. If the module prints reasons, its last line must name this engine, this
  * constraint, and what would do instead.
@@ -204,7 +190,7 @@ static void must_refuse(const char *name, int errno_wanted, int error, int engin
 	char text[8192], *said, *end;
 	bool tells = access(REFUSALS, R_OK) == 0, told;
 
-	said = refusals(text, sizeof(text));
+	said = text_of(REFUSALS, text, sizeof(text));
 	end = strrchr(said, '\n');
 	if (end)
 		*end = 0;
@@ -347,19 +333,6 @@ static void foreign(void)
 	close(low[1].fd);
 }
 
-/* Returns a huge page, which lies above 4 GiB as long as there is room. */
-static uint8_t *huge_page(void)
-{
-	uint8_t *at = mmap(NULL, 2 * HUGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (at == MAP_FAILED)
-		return at;
-	at = (uint8_t *)(((uintptr_t)at + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
-	madvise(at, HUGE, MADV_HUGEPAGE);
-	memset(at, 1, HUGE);
-	return at;
-}
-
 /* Tests a program's memory: one piece that only wide reaches, a bounced page, and several pieces. */
 static void user(void)
 {
@@ -404,14 +377,9 @@ static void too_long(void)
 
 static int references(void)
 {
-	FILE *file = fopen("/sys/module/vb3planes/parameters/references", "r");
-	int count = -1;
+	char text[32];
 
-	if (file && fscanf(file, "%d", &count) != 1)
-		count = -1;
-	if (file)
-		fclose(file);
-	return count;
+	return atoi(text_of("/sys/module/vb3planes/parameters/references", text, sizeof(text)));
 }
 
 /* A refused allocation must keep no reference to its device. Before 94de23a9aa48, the stock module kept one. */
