@@ -307,14 +307,20 @@ static pthread_t start(struct waiter *w, void (*act)(struct waiter *), int on)
 	return thread;
 }
 
-static void finish(const char *name, pthread_t thread, struct waiter *w)
+/* Prints the result of a call that has ended. */
+static void tell(const char *name, struct waiter *w)
 {
-	pthread_join(thread, NULL);
 	errno = w->error;
 	if (w->got || w->result < 0)
 		events(name, w->result, w->got);
 	else
 		number(name, w->result);
+}
+
+static void finish(const char *name, pthread_t thread, struct waiter *w)
+{
+	pthread_join(thread, NULL);
+	tell(name, w);
 }
 
 static const struct {
@@ -417,7 +423,6 @@ static void interrupting(void)
 			close(on);
 		}
 		int on = starved(), status, pair[2];
-		struct { int result, error; uint32_t got; } said = { 0 };
 
 		if (pipe(pair))
 			exit(1);
@@ -425,10 +430,7 @@ static void interrupting(void)
 		if (child == 0) {
 			w = (struct waiter){ .act = kinds[i].act, .on = on };
 			kinds[i].act(&w);
-			said.result = w.result;
-			said.error = w.error;
-			said.got = w.got;
-			_exit(write(pair[1], &said, sizeof(said)) != sizeof(said));
+			_exit(write(pair[1], &w, sizeof(w)) != sizeof(w));
 		}
 		until_asleep(child);
 		kill(child, SIGSTOP);
@@ -440,13 +442,8 @@ static void interrupting(void)
 			until_asleep(child);
 		call(on, VIDIOC_STREAMOFF, &(int){ CAP });
 		snprintf(name, sizeof(name), "stop.%s", kinds[i].name);
-		if (read(pair[0], &said, sizeof(said)) == sizeof(said)) {
-			errno = said.error;
-			if (said.got || said.result < 0)
-				events(name, said.result, said.got);
-			else
-				number(name, said.result);
-		}
+		if (read(pair[0], &w, sizeof(w)) == sizeof(w))
+			tell(name, &w);
 		waitpid(child, &status, 0);
 		close(pair[0]);
 		close(pair[1]);
