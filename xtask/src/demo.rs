@@ -271,33 +271,3 @@ fn in_spec(path: &Path) -> String {
     let name = path.to_string_lossy();
     name.replace('\\', r"\\").replace(',', r"\,")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn report_is_summed_over_queues() {
-        let report = json!({
-            "devices": [
-                {"queues": [{"bytes_copied": 1, "queue": "video-capture"}]},
-                {"queues": [{"bytes_copied": 2, "queue": "video-output", "memory": "dmabuf",
-                             "span_ns": 4_000_000_000_u64}]}
-            ],
-            "memory": {"peak_contiguous_bytes": 3 << 19},
-            "held": {"buffers": 0},
-            "refusals": [{"times": 3}],
-            "refusals_left_out": 4
-        });
-        let (cells, faults) = judged(&report, 101, Vec::new());
-        assert_eq!(cells, ["101", "25.00", "3", "0", "0", "1.5 MiB", "7"]);
-        assert_eq!(faults, ["3 bytes were copied"]);
-        let (_, faults) = judged(&json!({}), 0, Vec::new());
-        let wanted = [
-            "the display was not fed by dma-buf",
-            "something was still held at the end",
-        ];
-        assert_eq!(faults, wanted, "a report that says nothing");
-    }
-}

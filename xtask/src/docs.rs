@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: fills the generated blocks of pages, and checks links.
+//! Fills the generated blocks of pages, and checks links, for `cargo xtask tidy`.
 //!
 //! A block stands between `<!-- generated: NAME -->` and `<!-- end -->`, each on its own line. It is a
 //! table of docs/data or, in the block `compatibility`, lists of programs.
@@ -37,10 +37,6 @@ const COMPARED: [(&str, &str); 5] = [
     ),
 ];
 
-pub(crate) fn run() -> Result<()> {
-    sh::expect_none("docs", &faults(true)?)
-}
-
 /// Returns stale blocks and dead links of all pages; with `write`, fills the blocks first.
 pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
     let root = sh::root();
@@ -53,7 +49,7 @@ pub(crate) fn faults(write: bool) -> Result<Vec<String>> {
         if write && new != old {
             fs::write(&path, &new)?;
         } else if new != old {
-            faults.push(format!("{page} is stale; run `cargo xtask docs`"));
+            faults.push(format!("{page} is stale; run `cargo xtask tidy --write`"));
         }
         faults.extend(dead_links(&path, &new).map(|fault| format!("{page}: {fault}")));
     }
@@ -191,38 +187,4 @@ fn anchor(heading: &str) -> String {
     let text = text.replace(' ', "-");
     let is_kept = |c: &char| c.is_alphanumeric() || "-_".contains(*c);
     text.chars().filter(is_kept).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PAGE: &str = "# A\n<!-- generated: a -->\nold\n<!-- end -->\nprose\n";
-
-    fn fill(text: &str) -> Result<String> {
-        let blocks = [("a", "new"), ("b c", "other")];
-        let blocks = blocks.map(|(name, text)| (name.to_owned(), text.to_owned()));
-        filled("docs/page.md", text, &blocks.into())
-    }
-
-    #[test]
-    fn wrong_blocks_name_the_page_and_what_is_allowed() {
-        let said = |page: &str| fill(page).unwrap_err().to_string();
-        let unknown = said(&PAGE.replace(": a", ": d"));
-        for part in ["docs/page.md", "\"d\"", "a, b c"] {
-            assert!(unknown.contains(part), "{unknown}");
-        }
-        let open = PAGE.replace(END, "<!-- generated: b c -->\n<!-- end -->");
-        assert!(said(&open).contains("\"a\" lacks <!-- end -->"));
-        assert!(said("<!-- generated: a -->\n").contains("lacks"));
-    }
-
-    #[test]
-    fn links_lead_to_files_and_headings() {
-        let path = sh::root().join("README.md");
-        let good = "[a](docs/README.md) [b](#the-first-minute) [c](x://y)";
-        assert_eq!(dead_links(&path, good).count(), 0);
-        let bad = "[a](docs/gone.md) [b](#gone) [c](docs/limits.md#gone)";
-        assert_eq!(dead_links(&path, bad).count(), 3);
-    }
 }

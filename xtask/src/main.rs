@@ -6,7 +6,6 @@
 )]
 
 mod arch;
-mod bare_metal;
 mod bench;
 mod bindings;
 mod conform;
@@ -16,7 +15,6 @@ mod docs;
 mod fuzz;
 mod gate;
 mod guest;
-mod no_std;
 mod reach;
 mod seeds;
 mod setup;
@@ -57,22 +55,16 @@ enum Task {
     Conform(conform::Args),
     /// Build the kernel modules' packages
     Dkms(vm::dkms::Args),
-    /// Test containers and kernels, all or `reach docker`; lists those that are unavailable
+    /// Test containers and kernels, all or `reach docker`; lists those that are unavailable.
+    /// `--profile docker-20.10 -- vb3 doctor` runs a command under a container's default profile
     Reach(reach::Args),
-    /// Run a command under a container's default profile: `confine docker-20.10 vb3 doctor`
-    Confine(reach::ConfineArgs),
-    /// Simulate random programs, devices and faults by seed; `--planted` expects each patch of
-    /// crates/testing/seeds/planted to make a seed fail
-    Seeds(seeds::Args),
     /// Build static binaries, tarballs and Debian packages; `--try` installs them
     Dist(dist::Args),
     /// Install the system packages that demo and test need
     Setup,
-    /// Fill the generated blocks of docs/ from docs/data, and check links
-    Docs,
-    /// Check layers, import cycles, file lengths, unsafe, documentation, generated pages, links
-    /// and vague names
-    Tidy,
+    /// Check layers, import cycles, file lengths, unsafe, documentation, links, vague names and the generated
+    /// blocks of docs/
+    Tidy(tidy::Args),
     /// Run the fuzz targets; `--replay`: only their stored inputs
     Fuzz(fuzz::Args),
 }
@@ -88,12 +80,9 @@ fn main() -> ExitCode {
         Task::Conform(args) => conform::run(&args),
         Task::Dkms(args) => vm::dkms::run(&args),
         Task::Reach(args) => reach::run(&args),
-        Task::Confine(args) => reach::confine(&args),
-        Task::Seeds(args) => seeds::run(&args),
         Task::Dist(args) => dist::run(&args),
         Task::Setup => setup::install(setup::ALL),
-        Task::Docs => docs::run(),
-        Task::Tidy => tidy::run(),
+        Task::Tidy(args) => tidy::run(&args),
         Task::Fuzz(args) => fuzz::run(&args),
     };
     match result {

@@ -1,4 +1,4 @@
-//! `cargo xtask seeds`: runs the simulation, and shows that it finds planted errors.
+//! `cargo xtask nightly "planted errors"`: shows that the simulation finds errors.
 
 use crate::sh::{self, cmd};
 use crate::{table, tidy};
@@ -7,49 +7,20 @@ use fs_err as fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    /// Break the stack by each patch of `crates/testing/seeds/planted`, and expect that a seed fails
-    #[arg(long)]
-    planted: bool,
-    /// Arguments of `vb3-seeds`; with `--planted`, names of patches
-    #[arg(
-        value_name = "ARGS",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
-    rest: Vec<String>,
-}
-
 /// Number of seeds that are run with each patch. The first failing seed ends the run.
 const SEEDS: &str = "10000";
 
 /// Maximum length of a failure's description in the table.
 const MAX_CHARS: usize = 100;
 
-pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.planted {
-        return planted(&args.rest);
-    }
-    sh::run(sh::cargo("run --release -q -p vb3-seeds --").args(&args.rest))
-}
-
-fn patches(names: &[String]) -> Result<Vec<PathBuf>> {
-    let dir = sh::root().join("crates/testing/seeds/planted");
-    let mut all = tidy::files(&dir, "patch")?;
-    all.retain(|path| names.is_empty() || names.contains(&stem(path)));
-    ensure!(!all.is_empty(), "{} has no such patch", dir.display());
-    Ok(all)
-}
-
 fn stem(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or_default();
     stem.to_string_lossy().into_owned()
 }
 
-/// Applies each patch to the last commit's tree, and runs seeds with it.
-fn planted(names: &[String]) -> Result<()> {
-    let patches = patches(names)?;
+/// Applies each patch of `crates/testing/seeds/planted` to the last commit's tree, and expects that a seed fails.
+pub(crate) fn planted() -> Result<()> {
+    let patches = tidy::files(&sh::root().join("crates/testing/seeds/planted"), "patch")?;
     let place = &sh::target().join("seeds-planted");
     let sound = sh::target().join("vb3-seeds-sound");
     sh::fresh(place)?;

@@ -254,30 +254,3 @@ fn table(runs: u16, pairs: &[Pair]) -> Table {
     });
     (table::row(["ratio of", "ratio", "aim"]), rows.collect())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_of_runs_side_by_side() {
-        // In the second pair of runs, the machine was half as fast.
-        let costs = vec![[11, 10], [22, 20]];
-        assert_eq!(
-            Pair {
-                costs,
-                ..pair("", None, cmd!("true"), cmd!("true"))
-            }
-            .ratios(),
-            [1.1; 3]
-        );
-    }
-
-    #[test]
-    fn time_of_children_grows() {
-        let before = of_children().unwrap();
-        let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done";
-        sh::quietly(cmd!("sh -c {busy}")).unwrap();
-        assert!(of_children().unwrap() > before);
-    }
-}

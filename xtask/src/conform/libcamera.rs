@@ -112,22 +112,3 @@ fn built() -> Result<PathBuf> {
     lab::make(&last, what, 30, SCRIPT, &[suite.as_ref(), out.as_ref()])?;
     Ok(out)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_that_get_worse_are_wrong() {
-        let wrong = |name: &str, results: [&str; 4]| {
-            let cells = std::iter::once(name).chain(results);
-            is_wrong(&cells.map(str::to_owned).collect::<Vec<_>>())
-        };
-        assert!(!wrong("a/b", ["pass"; 4]) && !wrong("a/b", ["pass", "pass", "pass", "-"]));
-        assert!(!wrong("a/b", ["skip", "pass", "skip", "FAIL"]));
-        assert!(wrong("a/b", ["pass", "skip", "pass", "skip"]));
-        assert!(wrong("a/b", ["skip", "skip", "pass", "pass"]));
-        assert!(wrong("a/b", ["skip", "FAIL", "pass", "FAIL"]));
-        assert!(wrong("media-ctl -p", ["-", "12", "-", "34"]));
-    }
-}

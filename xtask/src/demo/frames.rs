@@ -77,21 +77,3 @@ pub(super) fn draw(sheet: &Path, rows: &[(String, PathBuf)]) -> Result<()> {
     sh::quietly(ffmpeg.args(["-lavfi", &graph, "-frames:v", "1"]).arg(sheet))?;
     Ok(())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn frames_may_be_missing_but_not_come_again() {
-        let names =
-            |of: &mut dyn Iterator<Item = u32>| of.map(|n| n.to_string()).collect::<Vec<_>>();
-        let clip = names(&mut (0..200));
-        let with = |shown: &[u32]| compare(&clip, &names(&mut shown.iter().copied()));
-        assert_eq!(with(&[0, 2, 3]), (0, 1));
-        assert_eq!(with(&[40, 90, 140, 190, 5]), (0, 40 + 49 * 3 + 14));
-        assert_eq!(with(&[0, 1, 1, 2]), (1, 0), "a frame from before");
-        assert_eq!(with(&[0, 999, 1]), (1, 0));
-        assert_eq!(compare(&[], &clip), (200, 0));
-    }
-}

@@ -17,7 +17,7 @@ pub(super) const DIR: &str = "docs/data";
 /// The option of commands that measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Save {
-    /// Store the table in docs/data; `cargo xtask docs` then copies it into its page
+    /// Store the table in docs/data; `cargo xtask tidy --write` then copies it into its page
     #[arg(long)]
     pub(crate) save: bool,
 }
@@ -178,54 +178,4 @@ fn joined(rows: &[Vec<String>]) -> Vec<Vec<String>> {
 /// Returns the name of a row: its first cell, without the version of a kernel.
 fn name(row: &[String]) -> Option<&str> {
     row.first()?.split(" (Linux").next()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(commit: &str, names: &[&str]) -> Run {
-        let row = |name: &&str| vec![(*name).to_owned(), "1 | \"2\"".to_owned()];
-        let (commit, rows) = (commit.to_owned(), names.iter().map(row).collect());
-        Run {
-            commit,
-            rows,
-            ..Run::default()
-        }
-    }
-
-    #[test]
-    fn new_rows_replace_those_of_the_same_name() {
-        let mut table = Measured::default();
-        table.add(&table::row(["a", "b"]), run("c1", &["x", "y (Linux 6.1)"]));
-        table.add(&table::row(["a", "b"]), run("c2", &["y (Linux 6.2)"]));
-        assert_eq!(
-            table.run,
-            [run("c2", &["y (Linux 6.2)"]), run("c1", &["x"])]
-        );
-        assert!(table.markdown().contains("\n| x | 1 \\| \"2\" | `c1` |\n"));
-        assert_eq!(
-            toml::from_str::<Measured>(&table.text().unwrap()).unwrap(),
-            table
-        );
-        table.add(&table::row(["a", "b"]), run("c3", &["x", "y"]));
-        assert_eq!(table.run, [run("c3", &["x", "y"])]);
-        table.add(&table::row(["a", "c"]), run("c4", &["x"]));
-        assert_eq!(table.run, [run("c4", &["x"])]);
-    }
-
-    #[test]
-    fn a_tree_with_changes_outside_docs_is_refused() {
-        let dir = std::env::temp_dir().join(format!("docs-tree-{}", std::process::id()));
-        std::fs::create_dir_all(dir.join("docs")).unwrap();
-        let init = sh::quietly(cmd!("git init").current_dir(&dir));
-        std::fs::write(dir.join("docs/page.md"), "").unwrap();
-        let clean = refuse_changes(&dir);
-        std::fs::write(dir.join("code.rs"), "").unwrap();
-        let dirty = refuse_changes(&dir);
-        std::fs::remove_dir_all(&dir).unwrap();
-        init.and(clean).unwrap();
-        let said = dirty.unwrap_err().to_string();
-        assert!(said.contains("(?? code.rs): commit first"), "{said}");
-    }
 }

@@ -168,31 +168,3 @@ fn ran_and_lost(said: &str) -> (Vec<&str>, Vec<String>) {
     let lost = lost.map(|(name, _)| name.to_owned()).collect();
     (ran.map(|(name, _)| name).collect(), lost)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ignored_tests_did_not_run() {
-        let said = "\nrunning 3 tests\ntest a::b ... ok\ntest c ... ignored, full: slow\n\
-                    test d ... FAILED\n\ntest result: FAILED. 1 passed; 1 failed\n";
-        let (ran, lost) = ran_and_lost(said);
-        assert_eq!((ran, lost), (vec!["a::b", "d"], vec!["d".to_owned()]));
-    }
-
-    #[test]
-    fn a_guest_that_stops_half_way_is_a_fault() {
-        let uses = crate::reach::matrix::Table::read().unwrap().r#use;
-        let all: String = uses
-            .iter()
-            .map(|one| format!("ok {}\n", one.name))
-            .collect();
-        assert!(judge(&all, &uses).unwrap().iter().all(|works| *works));
-        let name = &uses[0].name;
-        let lost = all.replacen(&format!("ok {name}"), &format!("lost {name}: why"), 1);
-        assert!(!judge(&lost, &uses).unwrap()[0]);
-        let (half, _) = all.split_at(all.len() / 2);
-        assert!(judge(half, &uses).is_err());
-    }
-}

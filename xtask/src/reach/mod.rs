@@ -1,5 +1,4 @@
-//! `cargo xtask reach` tests containers and kernels. `cargo xtask confine` runs a command under a
-//! container's seccomp profile.
+//! `cargo xtask reach` tests containers and kernels, or runs a command under a container's seccomp profile.
 
 mod machine;
 mod matrix;
@@ -15,6 +14,12 @@ use std::process::Command;
 pub(crate) struct Args {
     /// Only these places, by name or a part of it
     only: Vec<String>,
+    /// Run a command under this container's default profile; a wrong name lists all
+    #[arg(long, value_name = "NAME", requires = "command")]
+    profile: Option<String>,
+    /// The command for `--profile`
+    #[arg(last = true, requires = "profile")]
+    command: Vec<OsString>,
     #[command(flatten)]
     save: crate::docs::Save,
     /// Instead of making the table, run the tests with real programs whose names contain this, in
@@ -24,7 +29,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if args.tests.is_empty() {
+    if let Some(name) = &args.profile {
+        confine(name, &args.command)
+    } else if args.tests.is_empty() {
         matrix::run(&args.only, &args.save)
     } else {
         machine::run_tests(&args.only, &args.tests)
@@ -40,19 +47,10 @@ fn expect_matches(names: &[impl AsRef<str>], filters: &[String]) -> Result<()> {
     }
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct ConfineArgs {
-    /// Profile; a wrong name lists all
-    profile: String,
-    /// Command and arguments
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    command: Vec<OsString>,
-}
-
 /// Runs a command under a profile, in place of this process.
-pub(crate) fn confine(args: &ConfineArgs) -> Result<()> {
-    let profile = profile::find(&args.profile)?;
-    let command = args.command.split_first();
+fn confine(name: &str, command: &[OsString]) -> Result<()> {
+    let profile = profile::find(name)?;
+    let command = command.split_first();
     let (name, rest) = command.context("there is no command to run")?;
     profile.apply()?;
     Err(Command::new(name).args(rest).exec().into())

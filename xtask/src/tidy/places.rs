@@ -49,25 +49,3 @@ fn crate_of(file: &str) -> &str {
     let crate_at = if file.starts_with("crates/") { 2 } else { 0 };
     parts.nth(crate_at).unwrap_or(file)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(row: &str) -> usize {
-        let text = format!("# A\n{HEADING}\n\n{row}\n\n## B\n| a thing | `gone` |\n");
-        faults(&text, Path::new(env!("CARGO_MANIFEST_DIR"))).len()
-    }
-
-    #[test]
-    fn rows_name_few_files_of_one_crate_that_are_there() {
-        assert_eq!(found("| a task | `src/main.rs`, `src/NAME.rs` |"), 0);
-        assert_eq!(found("| a task | `src/gone.rs` |"), 1);
-        assert_eq!(found("| a task | nothing |"), 1);
-        let two = "| a task | `crates/core/a/NAME.rs`, `crates/core/b/NAME.rs` |";
-        assert_eq!(found(two), 1);
-        let four = "| a task | `aNAME`, `aNAME`, `aNAME`, `aNAME` |";
-        assert_eq!(found(four), 1);
-        assert_eq!(found("nothing"), 1);
-    }
-}

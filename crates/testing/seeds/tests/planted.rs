@@ -1,4 +1,4 @@
-//! The patches with planted errors apply to the tree; `cargo xtask seeds --planted` shows that seeds find the errors.
+//! The patches with planted errors apply to the tree; `cargo xtask nightly "planted errors"` shows that seeds find the errors.
 
 use std::path::Path;
 use std::process::Command;
