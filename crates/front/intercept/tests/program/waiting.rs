@@ -172,7 +172,7 @@ inside! {
     }
 
     /// As in a kernel, a call holds its file open.
-    fn a_closed_file_ends_after_the_calls_that_wait_for_it() {
+    fn a_closed_file_ends_after_calls_that_wait_for_it() {
         let other = device();
         for is_poll in [false, true] {
             let fd = device().into_raw_fd();
