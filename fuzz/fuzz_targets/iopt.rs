@@ -7,7 +7,7 @@ use manual::{Kind, Walker};
 use memory::Tables;
 use std::collections::BTreeMap;
 use vb3_dma::iopt::{Config, Format, PageTable};
-use vb3_dma::{Error, Iova, PhysAddr, Prot};
+use vb3_dma::{DmaAddr, Error, PhysAddr, Prot};
 
 #[path = "../../crates/core/dma/tests/iopt/manual.rs"]
 mod manual;
@@ -235,11 +235,11 @@ vb3_fuzz::target!(|input: Input| {
         assert_eq!(leaf.phys, phys + (leaf.iova - at));
     }
     let ours = table
-        .leaves(&mem, Iova::new(0), Iova::new(u64::MAX))
+        .leaves(&mem, DmaAddr::new(0), DmaAddr::new(u64::MAX))
         .count();
     assert_eq!(ours, seen.len());
     for at in [0, granule, block, end - 1, end, u64::MAX] {
-        let ours = table.translate(&mem, Iova::new(at));
+        let ours = table.translate(&mem, DmaAddr::new(at));
         let theirs = walker.walk(&mem, at);
         assert_eq!(
             ours.map(|leaf| (leaf.iova.get(), leaf.phys.get()))
@@ -262,7 +262,7 @@ vb3_fuzz::target!(|input: Input| {
     }
     let lenient = lenient::Lenient(&mem);
     for at in [0, granule, block, end - 1] {
-        let _ = table.translate(&lenient, Iova::new(at));
+        let _ = table.translate(&lenient, DmaAddr::new(at));
     }
 });
 
@@ -295,7 +295,7 @@ fn map(
 ) -> Result<(), Error> {
     mem.fail_at = fail_at.map(u64::from);
     let prot = Prot::from_bits_truncate(prot);
-    let result = table.map(mem, Iova::new(iova), PhysAddr::new(phys), len, prot);
+    let result = table.map(mem, DmaAddr::new(iova), PhysAddr::new(phys), len, prot);
     mem.fail_at = None;
     let aligned = (iova | phys | len) % granule == 0 && len > 0;
     let inside = iova.checked_add(len).is_some_and(|last| last <= end)
@@ -320,7 +320,7 @@ fn unmap(
     (iova, len, fail_at): (u64, u64, Option<u8>),
 ) -> Result<(), Error> {
     mem.fail_at = fail_at.map(u64::from);
-    let result = table.unmap(mem, Iova::new(iova), len);
+    let result = table.unmap(mem, DmaAddr::new(iova), len);
     mem.fail_at = None;
     let removed = result?;
     assert_eq!(removed, cut(model, iova, len));

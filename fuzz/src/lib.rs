@@ -12,7 +12,7 @@ use arbitrary::Arbitrary;
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{
-    Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, PageSource, SegmentMode, SyncFor,
+    Attrs, Direction, DmaAddr, DmaOps, FlushPolicy, Mapper, Platform, SegmentMode, SyncFor,
 };
 use vb3_dma_test::check::{Checked, Report, Violation};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory};

@@ -8,7 +8,7 @@ use crate::port::say;
 use alloc::{format, vec};
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
-use vb3_dma::Iova;
+use vb3_dma::DmaAddr;
 use virtio_drivers::device::blk::{BlkReq, BlkResp, SECTOR_SIZE, VirtIOBlk};
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::{BufferDirection, Hal};
@@ -84,7 +84,7 @@ unsafe impl Hal for Breaking {
         if buffer.len() == BROKEN {
             let second = (addr & !4095) + 4096;
             OnDma::<DISK>::driven()
-                .break_entry(Iova::new(second))
+                .break_entry(DmaAddr::new(second))
                 .expect("no entry to break");
             BROKEN_AT.store(second, Ordering::Relaxed);
         }

@@ -6,12 +6,10 @@ use crate::machine::{Dma, run_of, view_of};
 use crate::vtd::Bdf;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use vb3_dma::mapped::{
-    Bidirectional, Coherent, Device, DmaDevice, FromDevice, Mapped, Raw, ToDevice,
-};
-use vb3_dma::{Attrs, Direction, Error, Iova, Lock as _};
+use vb3_dma::mapped::{Bidirectional, Coherent, DmaDevice, FromDevice, Mapped, Raw, ToDevice};
+use vb3_dma::{Attrs, Direction, DmaAddr, Error, Lock as _};
 
-type Mapping<D> = Mapped<&'static Dma, Raw, D, Device>;
+type Mapping<D> = Mapped<&'static Dma, Raw, D>;
 
 /// A buffer that the device uses.
 enum Shared {
@@ -107,7 +105,7 @@ impl Driven {
     }
 
     /// Removes a page table entry without the mapping layer's knowledge.
-    pub(crate) fn break_entry(&self, iova: Iova) -> Result<(), Error> {
+    pub(crate) fn break_entry(&self, iova: DmaAddr) -> Result<(), Error> {
         let machine = self.device.mapper().platform();
         machine.break_entry(self.bdf(), iova)
     }

@@ -8,8 +8,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    DeviceInfo, Error, Iommu, IommuInfo, Iova, Layout, Limits, Lock as _, Mapper, PageRequest,
-    PageSource, PhysAddr, Prot, Segment, SegmentKind,
+    DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Lock as _, Mapper, PageRequest, PhysAddr,
+    Platform, Prot, Segment, SegmentKind,
 };
 
 /// The mapping layer on this machine.
@@ -68,7 +68,7 @@ impl Machine {
     }
 
     /// Removes a page table entry without the mapping layer's knowledge, to simulate a defect.
-    pub(crate) fn break_entry(&self, device: Bdf, iova: Iova) -> Result<(), Error> {
+    pub(crate) fn break_entry(&self, device: Bdf, iova: DmaAddr) -> Result<(), Error> {
         self.vtd(|vtd, frames| {
             vtd.unmap(frames, device, iova, PAGE)?;
             vtd.flush(frames, device)
@@ -97,7 +97,7 @@ pub(crate) fn view_of(run: &Segment) -> Option<NonNull<u8>> {
     NonNull::new(view(run.addr))
 }
 
-impl PageSource for Machine {
+impl Platform for Machine {
     type Device = Bdf;
     type Pages = Vec<Segment>;
 
@@ -124,9 +124,9 @@ impl PageSource for Machine {
     }
 
     fn alloc_pages(&self, request: PageRequest<Bdf>) -> Result<Vec<Segment>, Error> {
-        let run = match request.layout {
-            Layout::Contiguous => request.len,
-            Layout::Scattered => PAGE,
+        let run = match request.contiguous {
+            true => request.len,
+            false => PAGE,
         };
         let mut pages = Vec::new();
         for _ in 0..request.len / run {
@@ -156,13 +156,11 @@ impl PageSource for Machine {
     fn pages_segment(&self, pages: &Vec<Segment>, index: usize) -> Option<Segment> {
         pages.get(index).copied()
     }
-}
 
-impl Iommu for Machine {
     fn iommu_map(
         &self,
         device: Bdf,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
@@ -171,7 +169,7 @@ impl Iommu for Machine {
             .unwrap_or(Err(Error::Unsupported))
     }
 
-    fn iommu_unmap(&self, device: Bdf, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, device: Bdf, iova: DmaAddr, len: u64) -> Result<(), Error> {
         self.vtd(|vtd, frames| vtd.unmap(frames, device, iova, len))
             .unwrap_or(Err(Error::Unsupported))
     }
@@ -181,7 +179,7 @@ impl Iommu for Machine {
             .unwrap_or(Err(Error::Unsupported))
     }
 
-    fn iommu_map_done(&self, device: Bdf, _iova: Iova, _len: u64) -> Result<(), Error> {
+    fn iommu_map_done(&self, device: Bdf, _iova: DmaAddr, _len: u64) -> Result<(), Error> {
         self.vtd(|vtd, frames| match vtd.keeps_absence() {
             true => vtd.flush(frames, device),
             false => Ok(()),
@@ -190,11 +188,12 @@ impl Iommu for Machine {
     }
 
     /// Reserves the addresses where a device's write is an interrupt, not an access to memory.
-    fn reserved_iova(&self, _device: Bdf, index: usize) -> Option<(Iova, Iova)> {
-        (index == 0).then_some((Iova::new(0xfee0_0000), Iova::new(0xfeef_ffff)))
+    fn reserved_iova(&self, _device: Bdf, index: usize) -> Option<(DmaAddr, DmaAddr)> {
+        (index == 0).then_some((DmaAddr::new(0xfee0_0000), DmaAddr::new(0xfeef_ffff)))
     }
+
+    vb3_dma::without!(caches, bounce, users, views);
 }
 
 // This machine has no non-coherent caches, no bounce pool and no user memory. The CPU needs no
 // mappings, because it uses physical addresses.
-vb3_dma::without!(Machine: Caches, Bounce, UserPages, KernelViews);

@@ -22,7 +22,7 @@ use rdif_block::{
     OwnedRequestBatch, RequestFlags, RequestId, RequestOp, SubmissionSink,
 };
 use spin::Once;
-use vb3_dma::{Iova, PhysAddr};
+use vb3_dma::{DmaAddr, PhysAddr};
 use virtio_drivers::transport::pci::bus::{Command, DeviceFunction, PciRoot, Status};
 
 /// Blocks per request: less than a page, one page, more than two, and a long list of pages.
@@ -275,7 +275,7 @@ fn read_broken(disk: &mut Disk, memory: &DeviceDma, dma: &'static Dma, op: &OpOn
     let data = buffer(memory, 2 * PAGE)?;
     let second = data.dma_addr().as_u64() + PAGE as u64;
     op.driven
-        .break_entry(Iova::new(second))
+        .break_entry(DmaAddr::new(second))
         .map_err(|err| format!("no entry to break: {err}"))?;
     let blocks = (2 * PAGE / disk.controller.device_info().logical_block_size) as u64;
     let read = disk.run(request(RequestOp::Read, 0, blocks, Some(data)));

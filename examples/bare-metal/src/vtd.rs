@@ -6,7 +6,7 @@
 use crate::frames::{Frames, view};
 use alloc::vec::Vec;
 use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
-use vb3_dma::{Error, IommuInfo, Iova, PhysAddr, Prot};
+use vb3_dma::{DmaAddr, Error, IommuInfo, PhysAddr, Prot};
 
 /// The address of the registers in QEMU's q35, as in its ACPI table DMAR.
 pub(crate) const REGISTERS: u64 = 0xfed9_0000;
@@ -132,7 +132,7 @@ impl Vtd {
         &mut self,
         frames: &mut Frames,
         device: Bdf,
-        (iova, phys, len): (Iova, PhysAddr, u64),
+        (iova, phys, len): (DmaAddr, PhysAddr, u64),
         prot: Prot,
     ) -> Result<(), Error> {
         let (_, table) = self.domain(device)?;
@@ -143,7 +143,7 @@ impl Vtd {
         &mut self,
         frames: &mut Frames,
         device: Bdf,
-        iova: Iova,
+        iova: DmaAddr,
         len: u64,
     ) -> Result<(), Error> {
         let (_, table) = self.domain(device)?;

@@ -55,8 +55,8 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dma::{
-    Bounce, BounceMode, BouncePool, Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova,
-    KernelViews, Limits, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, UserPages,
+    BounceMode, Caching, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, PageRequest,
+    PhysAddr, Platform, Prot, Reason, Segment,
 };
 
 /// Bytes of a frame.
@@ -211,7 +211,7 @@ pub const fn space(dev: u8) -> u8 {
     if dev == 1 { 0 } else { dev }
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = Segment;
 
@@ -258,9 +258,7 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-impl Iommu for Host {
     fn iommu_group(&self, dev: u8) -> u8 {
         space(dev)
     }
@@ -269,7 +267,14 @@ impl Iommu for Host {
         dev == 1
     }
 
-    fn iommu_map(&self, dev: u8, at: Iova, to: PhysAddr, len: u64, _: Prot) -> Result<(), Error> {
+    fn iommu_map(
+        &self,
+        dev: u8,
+        at: DmaAddr,
+        to: PhysAddr,
+        len: u64,
+        _: Prot,
+    ) -> Result<(), Error> {
         let mut state = self.0.borrow_mut();
         if state.fails() {
             return Err(Error::no_ram(FRAME));
@@ -298,7 +303,7 @@ impl Iommu for Host {
         Ok(())
     }
 
-    fn iommu_unmap(&self, dev: u8, at: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u8, at: DmaAddr, len: u64) -> Result<(), Error> {
         let mut state = self.0.borrow_mut();
         if state.fails() {
             return Err(Error::hardware());
@@ -321,20 +326,18 @@ impl Iommu for Host {
         Ok(())
     }
 
-    fn iommu_map_done(&self, _: u8, _: Iova, _: u64) -> Result<(), Error> {
+    fn iommu_map_done(&self, _: u8, _: DmaAddr, _: u64) -> Result<(), Error> {
         match self.0.borrow_mut().fails() {
             true => Err(Error::hardware()),
             false => Ok(()),
         }
     }
-}
 
-impl Bounce for Host {
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        Some(BouncePool {
-            base: PhysAddr::new((FRAMES - POOL) * FRAME),
-            len: POOL * FRAME,
-        })
+    fn bounce_pool(&self) -> Option<Segment> {
+        Some(Segment::pages(
+            PhysAddr::new((FRAMES - POOL) * FRAME),
+            POOL * FRAME,
+        ))
     }
 
     fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
@@ -348,26 +351,11 @@ impl Bounce for Host {
     fn bounce_zero(&self, slot: PhysAddr, len: u64) {
         self.0.borrow_mut().ram[slot.get() as usize..][..len as usize].fill(0);
     }
-}
 
-impl Host {
-    fn copy(&self, from: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
-        let mut state = self.0.borrow_mut();
-        if state.fails() {
-            let gone = Reason::new(Constraint::UserPages, len, 0);
-            return Err(Error::BadUserMemory(gone));
-        }
-        let (from, to) = (from.get() as usize, to.get() as usize);
-        state.ram.copy_within(from..from + len as usize, to);
-        Ok(())
-    }
-}
-
-/// A program's memory is a frame, taken from RAM while it is pinned.
-impl UserPages for Host {
     type User = ();
     type Pinned = Segment;
 
+    // A program's memory is a frame, taken from RAM while it is pinned.
     fn pin_user(&self, (): &(), addr: u64, len: u64, _: bool) -> Result<Segment, Error> {
         let mut state = self.0.borrow_mut();
         let missing = Error::BadUserMemory(Reason::new(Constraint::UserPages, len, 0));
@@ -404,9 +392,7 @@ impl UserPages for Host {
     fn pinned_segment(&self, pinned: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pinned)
     }
-}
 
-impl KernelViews for Host {
     type Vmap = u64;
     type Mmap = ();
 
@@ -425,6 +411,19 @@ impl KernelViews for Host {
         self.0.borrow_mut().ram[(view + offset) as usize..][..data.len()].copy_from_slice(data);
         Ok(())
     }
+
+    vb3_dma::without!(caches);
 }
 
-vb3_dma::without!(Host: Caches);
+impl Host {
+    fn copy(&self, from: PhysAddr, to: PhysAddr, len: u64) -> Result<(), Error> {
+        let mut state = self.0.borrow_mut();
+        if state.fails() {
+            let gone = Reason::new(Constraint::UserPages, len, 0);
+            return Err(Error::BadUserMemory(gone));
+        }
+        let (from, to) = (from.get() as usize, to.get() as usize);
+        state.ram.copy_within(from..from + len as usize, to);
+        Ok(())
+    }
+}

@@ -1,7 +1,7 @@
 //! Random programs, and one program with each pair of failing host calls. `VB3_STEPS` sets the number of random steps.
 
 use std::mem::forget;
-use vb3_dma::mapped::{Bidirectional, Cpu, Device, Mapped, OwnedMemory};
+use vb3_dma::mapped::{Bidirectional, CpuOwned, Mapped, OwnedMemory};
 use vb3_dma::{
     Attrs, Direction, DmaOps, Error, FlushPolicy, Mapper, Mapping, Memory, PhysAddr, Segment, Vmap,
 };
@@ -30,7 +30,7 @@ impl Random {
     }
 }
 
-type Guard<'a, O> = Mapped<&'a Mapper<Host>, OwnedMemory<&'a Mapper<Host>>, Bidirectional, O>;
+type Dma<'a> = &'a Mapper<Host>;
 
 /// The memory, mappings and guards that a program holds.
 #[derive(Default)]
@@ -39,8 +39,8 @@ struct Held<'a> {
     mappings: Vec<Mapping<Host>>,
     views: Vec<Vmap<Host>>,
     owned: Vec<OwnedMemory<&'a Mapper<Host>>>,
-    guards: Vec<Guard<'a, Device>>,
-    handed: Vec<Guard<'a, Cpu>>,
+    guards: Vec<Mapped<Dma<'a>, OwnedMemory<Dma<'a>>, Bidirectional>>,
+    handed: Vec<CpuOwned<Dma<'a>, OwnedMemory<Dma<'a>>, Bidirectional>>,
     /// Whether the untrusted device uses the address space that it shares with device 0.
     has_joined: bool,
 }

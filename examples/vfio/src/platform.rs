@@ -5,8 +5,8 @@ use crate::vfio::{READ, Vfio, WRITE};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use vb3_dma::{
-    Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Limits,
-    PageRequest, PageSource, PhysAddr, Prot, Reason, Segment, SegmentKind, UserPages,
+    Caching, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, PageRequest, PhysAddr,
+    Platform, Prot, Reason, Segment, SegmentKind,
 };
 
 pub(crate) const PAGE: u64 = 4096;
@@ -36,7 +36,7 @@ const fn segment(addr: u64, len: u64) -> Segment {
     }
 }
 
-impl PageSource for Driver {
+impl Platform for Driver {
     type Device = ();
     type Pages = Pages;
 
@@ -55,8 +55,8 @@ impl PageSource for Driver {
         };
         Some(DeviceInfo::new(limits).with_iommu(Some(IommuInfo {
             page_sizes: self.vfio.page_sizes & !(PAGE - 1) | PAGE,
-            first: Iova::new(PAGE),
-            last: Iova::new(self.mask),
+            first: DmaAddr::new(PAGE),
+            last: DmaAddr::new(self.mask),
         })))
     }
 
@@ -97,13 +97,11 @@ impl PageSource for Driver {
     fn pages_segment(&self, pages: &Pages, index: usize) -> Option<Segment> {
         (index == 0).then(|| segment(pages.addr.as_ptr() as u64, pages.len))
     }
-}
 
-/// Pins nothing itself: the kernel pins memory when VFIO maps it.
-impl UserPages for Driver {
     type User = ();
     type Pinned = Segment;
 
+    // Pins nothing itself: the kernel pins memory when VFIO maps it.
     fn pin_user(&self, (): &(), addr: u64, len: u64, _: bool) -> Result<Segment, Error> {
         Ok(segment(addr, len))
     }
@@ -117,22 +115,20 @@ impl UserPages for Driver {
     fn pin_is_current(&self, pinned: &Segment, (): &(), addr: u64) -> bool {
         pinned.addr.get() == addr
     }
-}
 
-impl Iommu for Driver {
     fn iommu_flush(&self, (): ()) -> Result<(), Error> {
         // VFIO flushes with each unmap.
         Ok(())
     }
 
-    fn reserved_iova(&self, (): (), index: usize) -> Option<(Iova, Iova)> {
-        (index == 0).then(|| (Iova::new(MESSAGES.0), Iova::new(MESSAGES.1)))
+    fn reserved_iova(&self, (): (), index: usize) -> Option<(DmaAddr, DmaAddr)> {
+        (index == 0).then(|| (DmaAddr::new(MESSAGES.0), DmaAddr::new(MESSAGES.1)))
     }
 
     fn iommu_map(
         &self,
         (): (),
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
@@ -153,16 +149,14 @@ impl Iommu for Driver {
         Ok(())
     }
 
-    fn iommu_unmap(&self, (): (), iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, (): (), iova: DmaAddr, len: u64) -> Result<(), Error> {
         // The layer unmaps whole ranges. VFIO accepts this, however many calls mapped the range.
         let done = self.vfio.unmap(iova.get(), len);
         done.map_err(|_| Error::Unsupported)?;
         self.entries.set(self.entries.get().saturating_sub(1));
         Ok(())
     }
-}
 
-impl KernelViews for Driver {
     type Vmap = Vec<Segment>;
     type Mmap = ();
 
@@ -183,9 +177,9 @@ impl KernelViews for Driver {
             unsafe { core::ptr::copy(data[done..].as_ptr(), to as *mut u8, len) };
         })
     }
-}
 
-vb3_dma::without!(Driver: Caches, Bounce);
+    vb3_dma::without!(caches, bounce);
+}
 
 /// Divides `len` bytes at offset `at` of a mapping into pieces that are contiguous. Calls `part` with
 /// the number of bytes before each piece, the piece's address and its length.

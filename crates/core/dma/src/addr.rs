@@ -56,10 +56,7 @@ address! {
     PhysAddr
 }
 address! {
-    /// An address that a device puts on its bus.
+    /// An address that a device puts on its bus. Behind an IOMMU, it is an I/O virtual address (IOVA) of the device's
+    /// I/O address space.
     DmaAddr
-}
-address! {
-    /// An address inside one I/O address space (domain).
-    Iova
 }

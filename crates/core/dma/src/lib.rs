@@ -33,7 +33,7 @@ mod platform;
 mod ranges;
 mod types;
 
-pub use addr::{DmaAddr, Iova, PhysAddr};
+pub use addr::{DmaAddr, PhysAddr};
 pub use clock::Clock;
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
@@ -41,10 +41,7 @@ pub use lock::{Lock, Locks, NoLocks};
 #[cfg(feature = "alloc")]
 pub use mapper::{Mapper, Mapping, Memory, Vmap};
 pub use ops::{DmaOps, contiguous_len};
-pub use platform::{
-    Bounce, BounceMode, BouncePool, Caches, DeviceInfo, Iommu, IommuInfo, KernelViews, Layout,
-    PageRequest, PageSource, Platform, Prot, UserPages,
-};
+pub use platform::{BounceMode, DeviceInfo, IommuInfo, PageRequest, Platform, Prot};
 #[cfg(feature = "alloc")]
 pub use ranges::RangeAllocator;
 pub use types::{

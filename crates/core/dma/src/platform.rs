@@ -1,11 +1,10 @@
-//! The lower interface: the traits that a host implements for the mapping layer, one for each ability.
+//! The lower interface: the trait that a host implements for the mapping layer.
 //!
-//! Every host implements [`PageSource`]. [`without!`](crate::without) implements the traits that a host lacks.
 //! Every method takes `&self`. A host that several contexts call needs locks, as any page allocator does.
 //! The layer holds no lock while it calls the host.
 #![expect(unused_variables, reason = "the default methods do nothing or refuse")]
 
-use crate::{Caching, Coherency, DmaAddr, Error, Iova, Limits, PhysAddr, Reason, Segment};
+use crate::{Caching, Coherency, DmaAddr, Error, Limits, PhysAddr, Reason, Segment};
 use bitflags::bitflags;
 use core::sync::atomic::{AtomicU8, Ordering, fence};
 
@@ -27,9 +26,9 @@ pub struct IommuInfo {
     /// which may be larger than the CPU's page.
     pub page_sizes: u64,
     /// Lowest address that may be allocated. (Zero is never allocated.)
-    pub first: Iova,
+    pub first: DmaAddr,
     /// Highest address that may be allocated.
-    pub last: Iova,
+    pub last: DmaAddr,
 }
 
 impl IommuInfo {
@@ -42,8 +41,8 @@ impl IommuInfo {
         };
         Self {
             page_sizes,
-            first: Iova::new(0),
-            last: Iova::new(last),
+            first: DmaAddr::new(0),
+            last: DmaAddr::new(last),
         }
     }
 
@@ -115,15 +114,6 @@ impl DeviceInfo {
     }
 }
 
-/// Physical layout of an allocation's pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// Pages that form one physical run.
-    Contiguous,
-    /// Pages at any addresses.
-    Scattered,
-}
-
 /// A mapper's request to allocate pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest<D> {
@@ -132,8 +122,8 @@ pub struct PageRequest<D> {
     /// Start and length of each physical run are multiples of this power of two, in bytes: the CPU's page
     /// size, or the smallest page size of an IOMMU with larger pages.
     pub granule: u64,
-    /// Physical layout of the pages.
-    pub layout: Layout,
+    /// Whether the pages must form one physical run. Otherwise, they may have any addresses.
+    pub contiguous: bool,
     /// Highest physical address that a byte of the pages may have.
     pub max_addr: PhysAddr,
     /// How the CPU maps the pages.
@@ -158,18 +148,11 @@ bitflags! {
     }
 }
 
-/// Memory set aside for bouncing. Every device of the machine reaches it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BouncePool {
-    /// Address of the first byte, page aligned.
-    pub base: PhysAddr,
-    /// Length in bytes, a multiple of the page size.
-    pub len: u64,
-}
-
-/// Memory and devices, which every host has: a simulated machine, an operating system's page allocator, or a
-/// user-space driver over VFIO. A VFIO driver does not know physical addresses. It passes addresses of its own process
-/// instead, and its devices are always behind an IOMMU.
+/// A host of the mapping layer: a simulated machine, an operating system, or a user-space driver over VFIO.
+///
+/// Every host has memory and devices. [`without!`](crate::without) writes the methods of the parts that a host lacks.
+/// A VFIO driver does not know physical addresses. It passes addresses of its own process instead, and its devices are
+/// always behind an IOMMU.
 ///
 /// # Requirements on the implementer
 /// * Physical ranges of live allocations and pins never overlap, and stay valid until freed.
@@ -178,12 +161,28 @@ pub struct BouncePool {
 /// * Calls without a `Result` succeed. If one cannot, the implementer never reuses the memory.
 ///
 /// # Context
-/// `alloc_pages` and `free_pages` may sleep. Queries do not.
-pub trait PageSource {
+/// | methods | context |
+/// |---|---|
+/// | `alloc_pages`, `free_pages`, and those of programs and of views except `barrier` | may sleep |
+/// | `iommu_map`, `iommu_unmap`, `iommu_flush`, `iommu_map_done` | the host decides which may sleep; the layer calls them in its caller's context, also to unmap |
+/// | `cache_clean`, `cache_invalidate`, `bounce_in`, `bounce_out`, `barrier` | do not sleep; may be called in interrupt context |
+/// | all others | do not sleep |
+pub trait Platform {
     /// A device that does DMA.
     type Device: Copy + Eq + core::fmt::Debug;
     /// An allocation of pages, which [`free_pages`](Self::free_pages) frees.
     type Pages;
+    /// The memory of one program.
+    type User: Clone;
+    /// Pinned user memory, which [`unpin_user`](Self::unpin_user) releases.
+    type Pinned;
+    /// A mapping for the CPU, which [`vunmap`](Self::vunmap) releases.
+    type Vmap;
+    /// A description of memory that a front end can map into a program.
+    type Mmap;
+
+    /// Whether the host can maintain its caches. If not, the layer refuses devices that do not see them.
+    const HAS_CACHE_MAINTENANCE: bool = true;
 
     /// Returns the size of a CPU page in bytes, a power of two.
     fn page_size(&self) -> u64;
@@ -251,28 +250,17 @@ pub trait PageSource {
     fn check_use(&self, dev: Self::Device, memory: Segment) -> Result<(), Reason> {
         Ok(())
     }
-}
 
-/// The CPU's caches.
-///
-/// # Context
-/// Does not sleep; may be called in interrupt context.
-pub trait Caches {
-    /// Whether the host can maintain its caches. If not, the layer refuses devices that do not see them.
-    const IS_SUPPORTED: bool = true;
+    // The CPU's caches.
 
     /// Writes the CPU's dirty lines of `len` bytes at `addr` back, so that devices see them.
     fn cache_clean(&self, addr: PhysAddr, len: u64);
 
     /// Drops the CPU's lines of `len` bytes at `addr`, so that the CPU sees the devices' bytes.
     fn cache_invalidate(&self, addr: PhysAddr, len: u64);
-}
 
-/// I/O page tables. The layer never calls these methods for a device whose [`DeviceInfo::iommu`] is `None`.
-///
-/// # Context
-/// The host decides which methods may sleep. The layer calls them in its caller's context, also to unmap.
-pub trait Iommu: PageSource {
+    // I/O page tables. The layer never calls these methods for a device whose `DeviceInfo::iommu` is `None`.
+
     /// Returns the device whose page table `dev` uses: itself, or the representative of a group of devices
     /// that the IOMMU cannot tell apart. The layer passes the returned device to the methods that map, unmap
     /// and flush. The answer never changes.
@@ -290,7 +278,7 @@ pub trait Iommu: PageSource {
     fn iommu_map(
         &self,
         dev: Self::Device,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
@@ -303,7 +291,7 @@ pub trait Iommu: PageSource {
     /// The hardware's error: the device may still reach part of the range. The layer then never reuses the
     /// addresses, and never frees or unpins the memory
     /// ([`Live::quarantined_bytes`](crate::Live::quarantined_bytes)).
-    fn iommu_unmap(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error>;
+    fn iommu_unmap(&self, dev: Self::Device, iova: DmaAddr, len: u64) -> Result<(), Error>;
 
     /// Flushes removed entries from the device's translation buffer. From then on, accesses to the removed
     /// addresses fault.
@@ -319,14 +307,14 @@ pub trait Iommu: PageSource {
     ///
     /// # Errors
     /// The hardware's error. The entries stay in the page table.
-    fn iommu_map_done(&self, dev: Self::Device, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_map_done(&self, dev: Self::Device, iova: DmaAddr, len: u64) -> Result<(), Error> {
         Ok(())
     }
 
     /// Returns reserved region `index` of `dev`, with its first and last address; `None` past the last
     /// region. The layer never maps memory there, and refuses more than
     /// [`MAX_RESERVED`](crate::RangeAllocator::MAX_RESERVED) regions. The answer never changes.
-    fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(Iova, Iova)> {
+    fn reserved_iova(&self, dev: Self::Device, index: usize) -> Option<(DmaAddr, DmaAddr)> {
         None
     }
 
@@ -338,15 +326,12 @@ pub trait Iommu: PageSource {
     fn is_untrusted(&self, dev: Self::Device) -> bool {
         false
     }
-}
 
-/// Bouncing: copies of memory for devices that do not reach the memory itself.
-///
-/// # Context
-/// Does not sleep. `bounce_in` and `bounce_out` may be called in interrupt context.
-pub trait Bounce: PageSource {
-    /// Returns the memory for bouncing; `None` if there is none. The answer never changes.
-    fn bounce_pool(&self) -> Option<BouncePool> {
+    // Bouncing: copies of memory for devices that do not reach the memory itself.
+
+    /// Returns the memory for bouncing, which every device of the machine reaches; `None` if there is none. Address and
+    /// length are multiples of the page size. The answer never changes.
+    fn bounce_pool(&self) -> Option<Segment> {
         None
     }
 
@@ -375,17 +360,8 @@ pub trait Bounce: PageSource {
 
     /// Zeroes `len` bytes of the bounce pool, for the CPU and for devices.
     fn bounce_zero(&self, slot: PhysAddr, len: u64);
-}
 
-/// The memory of programs.
-///
-/// # Context
-/// May sleep.
-pub trait UserPages {
-    /// The memory of one program.
-    type User: Clone;
-    /// Pinned user memory, which [`unpin_user`](Self::unpin_user) releases.
-    type Pinned;
+    // The memory of programs.
 
     /// Pins `len` bytes of a program's memory at `addr`. `len` is not zero, and the range does not overflow.
     ///
@@ -410,17 +386,8 @@ pub trait UserPages {
     fn pin_is_current(&self, pinned: &Self::Pinned, user: &Self::User, addr: u64) -> bool {
         false
     }
-}
 
-/// Mappings of memory for the CPU (views), and into programs.
-///
-/// # Context
-/// May sleep.
-pub trait KernelViews: PageSource + Caches {
-    /// A mapping for the CPU, which [`vunmap`](Self::vunmap) releases.
-    type Vmap;
-    /// A description of memory that a front end can map into a program.
-    type Mmap;
+    // Views: mappings of memory for the CPU, and into programs.
 
     /// Maps physical runs for the CPU, at consecutive addresses.
     ///
@@ -525,24 +492,20 @@ fn zero_with(
     Ok(())
 }
 
-/// A host of the mapping layer: a type with all traits of this module.
-pub trait Platform: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews {}
-
-impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform for T {}
-
-/// Declares which traits a host lacks: [`Caches`], [`Iommu`], [`Bounce`], [`UserPages`], [`KernelViews`].
+/// Writes the methods of the parts that a host lacks, inside its `impl Platform`: `caches`, `iommu`, `bounce`, `users`,
+/// `views`.
 ///
-/// A host begins with [`PageSource`] and lacks all five. To add one, implement the trait instead. For `Caches`,
-/// `Iommu` and `Bounce`, [`PageSource::device_info`] must also report the ability for each device. Calls that need a
-/// missing ability fail with `Unsupported` (EOPNOTSUPP).
+/// A new host lacks all five. To add a part, write its methods and do not name the part. For caches, the IOMMU and
+/// bouncing, [`Platform::device_info`] must also report the ability for each device. Calls that need a missing part fail
+/// with `Unsupported` (EOPNOTSUPP).
 ///
 /// # Examples
 /// A host with pages and CPU views of them. The crate's README has a complete host.
 /// ```
-/// # use vb3_dma::{DeviceInfo, Error, KernelViews, PageRequest, PageSource, Segment};
+/// # use vb3_dma::{DeviceInfo, Error, PageRequest, Platform, Segment};
 /// struct Host;
 ///
-/// impl PageSource for Host {
+/// impl Platform for Host {
 ///     // ...
 /// #   type Device = u8;
 /// #   type Pages = Segment;
@@ -551,95 +514,86 @@ impl<T: PageSource + Caches + Iommu + Bounce + UserPages + KernelViews> Platform
 /// #   fn alloc_pages(&self, _: PageRequest<u8>) -> Result<Segment, Error> { Err(Error::Unsupported) }
 /// #   fn free_pages(&self, _: Segment) {}
 /// #   fn pages_segment(&self, pages: &Segment, _: usize) -> Option<Segment> { Some(*pages) }
-/// }
 ///
-/// impl KernelViews for Host {
 ///     type Vmap = Segment;
 ///     type Mmap = ();
 ///     // vmap, vmap_read, vmap_write
-/// }
 ///
-/// vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages);
+///     vb3_dma::without!(caches, iommu, bounce, users);
+/// }
 /// ```
 #[macro_export]
 macro_rules! without {
-    ($host:ty: $($lacks:ident),+ $(,)?) => {
-        $($crate::without!(@$lacks $host);)+
+    ($($lacks:ident),+ $(,)?) => {
+        $($crate::without!(@$lacks);)+
     };
-    (@Caches $host:ty) => {
-        impl $crate::Caches for $host {
-            const IS_SUPPORTED: bool = false;
-            fn cache_clean(&self, _: $crate::PhysAddr, _: u64) {}
-            fn cache_invalidate(&self, _: $crate::PhysAddr, _: u64) {}
+    (@caches) => {
+        const HAS_CACHE_MAINTENANCE: bool = false;
+        fn cache_clean(&self, _: $crate::PhysAddr, _: u64) {}
+        fn cache_invalidate(&self, _: $crate::PhysAddr, _: u64) {}
+    };
+    (@iommu) => {
+        fn iommu_map(
+            &self,
+            _: Self::Device,
+            _: $crate::DmaAddr,
+            _: $crate::PhysAddr,
+            _: u64,
+            _: $crate::Prot,
+        ) -> ::core::result::Result<(), $crate::Error> {
+            Err($crate::Error::Unsupported)
+        }
+        fn iommu_unmap(
+            &self,
+            _: Self::Device,
+            _: $crate::DmaAddr,
+            _: u64,
+        ) -> ::core::result::Result<(), $crate::Error> {
+            Err($crate::Error::Unsupported)
+        }
+        fn iommu_flush(&self, _: Self::Device) -> ::core::result::Result<(), $crate::Error> {
+            Err($crate::Error::Unsupported)
         }
     };
-    (@Iommu $host:ty) => {
-        impl $crate::Iommu for $host {
-            fn iommu_map(
-                &self,
-                _: <Self as $crate::PageSource>::Device,
-                _: $crate::Iova,
-                _: $crate::PhysAddr,
-                _: u64,
-                _: $crate::Prot,
-            ) -> ::core::result::Result<(), $crate::Error> {
-                Err($crate::Error::Unsupported)
-            }
-            fn iommu_unmap(
-                &self,
-                _: <Self as $crate::PageSource>::Device,
-                _: $crate::Iova,
-                _: u64,
-            ) -> ::core::result::Result<(), $crate::Error> {
-                Err($crate::Error::Unsupported)
-            }
-            fn iommu_flush(
-                &self,
-                _: <Self as $crate::PageSource>::Device,
-            ) -> ::core::result::Result<(), $crate::Error> {
-                Err($crate::Error::Unsupported)
-            }
+    (@bounce) => {
+        fn bounce_in(
+            &self,
+            _: $crate::PhysAddr,
+            _: $crate::PhysAddr,
+            _: u64,
+        ) -> ::core::result::Result<(), $crate::Error> {
+            Err($crate::Error::Unsupported)
+        }
+        fn bounce_out(
+            &self,
+            _: $crate::PhysAddr,
+            _: $crate::PhysAddr,
+            _: u64,
+        ) -> ::core::result::Result<(), $crate::Error> {
+            Err($crate::Error::Unsupported)
+        }
+        fn bounce_zero(&self, _: $crate::PhysAddr, _: u64) {}
+    };
+    (@users) => {
+        type User = ();
+        type Pinned = ();
+        fn pin_user(
+            &self,
+            _: &(),
+            _: u64,
+            _: u64,
+            _: bool,
+        ) -> ::core::result::Result<(), $crate::Error> {
+            Err($crate::Error::Unsupported)
+        }
+        fn unpin_user(&self, _: (), _: bool) {}
+        fn pinned_segment(&self, _: &(), _: usize) -> ::core::option::Option<$crate::Segment> {
+            None
         }
     };
-    (@Bounce $host:ty) => {
-        impl $crate::Bounce for $host {
-            fn bounce_in(
-                &self,
-                _: $crate::PhysAddr,
-                _: $crate::PhysAddr,
-                _: u64,
-            ) -> ::core::result::Result<(), $crate::Error> {
-                Err($crate::Error::Unsupported)
-            }
-            fn bounce_out(
-                &self,
-                _: $crate::PhysAddr,
-                _: $crate::PhysAddr,
-                _: u64,
-            ) -> ::core::result::Result<(), $crate::Error> {
-                Err($crate::Error::Unsupported)
-            }
-            fn bounce_zero(&self, _: $crate::PhysAddr, _: u64) {}
-        }
-    };
-    (@UserPages $host:ty) => {
-        impl $crate::UserPages for $host {
-            type User = ();
-            type Pinned = ();
-            fn pin_user(&self, _: &(), _: u64, _: u64, _: bool) -> ::core::result::Result<(), $crate::Error> {
-                Err($crate::Error::Unsupported)
-            }
-            fn unpin_user(&self, _: (), _: bool) {}
-            fn pinned_segment(&self, _: &(), _: usize) -> ::core::option::Option<$crate::Segment> {
-                None
-            }
-        }
-    };
-    (@KernelViews $host:ty) => {
-        impl $crate::KernelViews for $host {
-            type Vmap = ();
-            type Mmap = ();
-        }
+    (@views) => {
+        type Vmap = ();
+        type Mmap = ();
     };
 }
 

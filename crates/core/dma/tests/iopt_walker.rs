@@ -14,7 +14,7 @@ use iopt::memory::Tables;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dma::iopt::{Config, Format, PageTable};
-use vb3_dma::{Constraint, Error, Iova, PhysAddr, Prot};
+use vb3_dma::{Constraint, DmaAddr, Error, PhysAddr, Prot};
 
 const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
@@ -187,7 +187,7 @@ impl Bench {
         let free = self.pages(iova, len).all(|p| !self.model.contains_key(&p));
         let leaves = self.table.leaf_count();
         let result = self.with_every_failure(|table, mem| {
-            table.map(mem, Iova::new(iova), PhysAddr::new(phys), len, prot)
+            table.map(mem, DmaAddr::new(iova), PhysAddr::new(phys), len, prot)
         });
         assert_eq!(result, if free { Ok(()) } else { Err(Error::Invalid) });
         if !free {
@@ -204,7 +204,7 @@ impl Bench {
 
     fn unmap(&mut self, iova: u64, len: u64) {
         let removed = self
-            .with_every_failure(|table, mem| table.unmap(mem, Iova::new(iova), len))
+            .with_every_failure(|table, mem| table.unmap(mem, DmaAddr::new(iova), len))
             .unwrap();
         let before = self.model.len();
         self.model
@@ -241,7 +241,7 @@ impl Bench {
         }
         let all = self
             .table
-            .leaves(&self.mem, Iova::new(0), Iova::new(u64::MAX));
+            .leaves(&self.mem, DmaAddr::new(0), DmaAddr::new(u64::MAX));
         let ours: Vec<Seen> = all
             .map(|leaf| Seen {
                 iova: leaf.iova.get(),
@@ -261,14 +261,14 @@ impl Bench {
     fn probe(&self, addresses: impl IntoIterator<Item = u64>) {
         let walker = self.case.walker(&self.table);
         for at in addresses {
-            let ours = self.table.translate(&self.mem, Iova::new(at));
+            let ours = self.table.translate(&self.mem, DmaAddr::new(at));
             let theirs = walker.walk(&self.mem, at);
             match (ours, theirs) {
                 (Ok(leaf), Ok(seen)) => {
                     assert_eq!(leaf.phys.get(), seen.phys);
                     assert_eq!((leaf.iova.get(), leaf.len), (seen.iova, seen.len));
                     let page = at & !(self.case.granule - 1);
-                    let inside = leaf.at(Iova::new(page)).map(|(phys, _)| phys.get());
+                    let inside = leaf.at(DmaAddr::new(page)).map(|(phys, _)| phys.get());
                     assert_eq!(inside, self.model.get(&page).map(|&(phys, _)| phys));
                 }
                 (Err(fault), Err(level)) => assert_eq!(fault.level, level, "at {at:#x}"),
@@ -481,12 +481,12 @@ fn a_block_of_1_gib_is_cut_twice_at_one_page() {
         let phys = PhysAddr::new(7 * G);
         bench
             .table
-            .map(&mut bench.mem, Iova::new(G), phys, G, Prot::READ)
+            .map(&mut bench.mem, DmaAddr::new(G), phys, G, Prot::READ)
             .unwrap();
         assert_eq!(bench.table.leaf_count(), 1);
         let hole = G + 100 * 2 * M + 5 * 4 * K;
         let removed = bench
-            .with_every_failure(|table, mem| table.unmap(mem, Iova::new(hole), 4 * K))
+            .with_every_failure(|table, mem| table.unmap(mem, DmaAddr::new(hole), 4 * K))
             .unwrap();
         assert_eq!(removed, 4 * K);
         assert_eq!(bench.table.leaf_count(), 511 + 511);
@@ -498,7 +498,10 @@ fn a_block_of_1_gib_is_cut_twice_at_one_page() {
             assert!(leaf.read && (!leaf.write), "rights survive the cut");
         }
         assert!(walker.walk(&bench.mem, hole).is_err());
-        let removed = bench.table.unmap(&mut bench.mem, Iova::new(G), G).unwrap();
+        let removed = bench
+            .table
+            .unmap(&mut bench.mem, DmaAddr::new(G), G)
+            .unwrap();
         assert_eq!((removed, bench.table.tables()), (G - 4 * K, 1));
         bench.finish();
     }
@@ -524,7 +527,7 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
             (g / 2, g / 2, g / 2),
         ];
         for (iova, phys, len) in refused {
-            let (iova, phys) = (Iova::new(iova), PhysAddr::new(phys));
+            let (iova, phys) = (DmaAddr::new(iova), PhysAddr::new(phys));
             let result = bench.table.map(&mut bench.mem, iova, phys, len, Prot::READ);
             assert_eq!(result, Err(Error::Invalid), "{iova} {phys} {len:#x}");
         }
@@ -536,11 +539,11 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
             (!(g - 1), g),
             (end, g),
         ] {
-            let result = bench.table.unmap(&mut bench.mem, Iova::new(iova), len);
+            let result = bench.table.unmap(&mut bench.mem, DmaAddr::new(iova), len);
             assert_eq!(result, Err(Error::Invalid), "{iova:#x} {len:#x}");
         }
         for phys in [last, last - g, !(g - 1), (!(g - 1)) - g] {
-            let (iova, phys) = (Iova::new(0), PhysAddr::new(phys));
+            let (iova, phys) = (DmaAddr::new(0), PhysAddr::new(phys));
             let err = bench
                 .table
                 .map(&mut bench.mem, iova, phys, 2 * g, Prot::READ)
@@ -552,7 +555,7 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
         }
         let nothing = bench.table.map(
             &mut bench.mem,
-            Iova::new(0),
+            DmaAddr::new(0),
             PhysAddr::new(0),
             g,
             Prot::COHERENT,
@@ -566,7 +569,7 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
         for outside in [end, u64::MAX] {
             let fault = bench
                 .table
-                .translate(&bench.mem, Iova::new(outside))
+                .translate(&bench.mem, DmaAddr::new(outside))
                 .unwrap_err();
             assert_eq!(fault.level, case.start_level);
         }
@@ -666,7 +669,7 @@ fn root_tables_are_adjacent_if_no_block_is_lost() {
         assert_eq!((table.start_level(), root), (start_level, root_bytes));
         let last = (1 << input_bits) - sizes;
         for at in [0, (last / 2) & !(sizes - 1), last] {
-            let (iova, phys) = (Iova::new(at), PhysAddr::new(at + (1 << 40)));
+            let (iova, phys) = (DmaAddr::new(at), PhysAddr::new(at + (1 << 40)));
             table.map(&mut mem, iova, phys, sizes, Prot::WRITE).unwrap();
             let walker = Walker {
                 kind: Kind::Stage2,
@@ -691,12 +694,15 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
         let mut bench = Bench::new(format_case);
         let root = bench.table.root();
         bench.mem.poke(root.get(), entry);
-        let fault = bench.table.translate(&bench.mem, Iova::new(0)).unwrap_err();
+        let fault = bench
+            .table
+            .translate(&bench.mem, DmaAddr::new(0))
+            .unwrap_err();
         assert_eq!(fault.level, level_of);
         assert_eq!(
             bench.table.map(
                 &mut bench.mem,
-                Iova::new(0),
+                DmaAddr::new(0),
                 PhysAddr::new(0),
                 4 * K,
                 Prot::READ
@@ -705,12 +711,12 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
         );
         bench.mem.poke(root.get(), root.get() | 0b11);
         // At the last level the same bits are a page.
-        let looped = bench.table.translate(&bench.mem, Iova::new(0)).unwrap();
+        let looped = bench.table.translate(&bench.mem, DmaAddr::new(0)).unwrap();
         assert_eq!((looped.phys, looped.len), (root, 4 * K));
         assert!(
             bench
                 .table
-                .leaves(&bench.mem, Iova::new(0), Iova::new(64 * K))
+                .leaves(&bench.mem, DmaAddr::new(0), DmaAddr::new(64 * K))
                 .count()
                 < 64
         );
@@ -727,7 +733,7 @@ fn unmap_passes_an_entry_of_reserved_bits() {
     let &(lowest, _) = tables.iter().find(|&&(_, used)| used == 3).unwrap();
     let page = bench.mem.peek(lowest + 8);
     bench.mem.poke(lowest + 8, page & !0b10);
-    let removed = bench.table.unmap(&mut bench.mem, Iova::new(0), 12 * K);
+    let removed = bench.table.unmap(&mut bench.mem, DmaAddr::new(0), 12 * K);
     assert_eq!((removed, bench.table.leaf_count()), (Ok(8 * K), 1));
     bench.mem.poke(lowest + 8, page);
     bench.model.retain(|&at, _| at == 4 * K);

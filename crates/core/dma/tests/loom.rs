@@ -6,9 +6,9 @@
 use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use vb3_dma::{
-    Attrs, Bounce, BounceMode, BouncePool, DeviceInfo, Direction, DmaOps as _, Error, FlushPolicy,
-    Iommu, IommuInfo, Iova, Limits, Lock, Locks, Mapper, Mapping, Memory, PageRequest, PageSource,
-    PhysAddr, Prot, Segment, SegmentKind,
+    Attrs, BounceMode, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, IommuInfo,
+    Limits, Lock, Locks, Mapper, Mapping, Memory, PageRequest, PhysAddr, Platform, Prot, Segment,
+    SegmentKind,
 };
 
 const PAGE: u64 = 4096;
@@ -56,7 +56,7 @@ impl Default for Host {
     }
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = PhysAddr;
 
@@ -69,8 +69,8 @@ impl PageSource for Host {
             true => info.with_bounce(BounceMode::Always),
             false => info.with_iommu(Some(IommuInfo {
                 page_sizes: PAGE,
-                first: Iova::new(0),
-                last: Iova::new(3 * PAGE - 1),
+                first: DmaAddr::new(0),
+                last: DmaAddr::new(3 * PAGE - 1),
             })),
         })
     }
@@ -91,13 +91,18 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &PhysAddr, index: usize) -> Option<Segment> {
         (index == 0).then_some(Segment::pages(*pages, PAGE))
     }
-}
 
-impl Iommu for Host {
     fn iommu_group(&self, dev: u8) -> u8 {
         if self.one_group { 0 } else { dev }
     }
-    fn iommu_map(&self, dev: u8, iova: Iova, phys: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
+    fn iommu_map(
+        &self,
+        dev: u8,
+        iova: DmaAddr,
+        phys: PhysAddr,
+        _: u64,
+        _: Prot,
+    ) -> Result<(), Error> {
         let at = (dev, iova.get());
         let before = self.entries.lock().unwrap().insert(at, phys.get());
         assert_eq!(before, None, "mapped twice at once");
@@ -105,7 +110,7 @@ impl Iommu for Host {
         assert_eq!(stale, None, "given out before the flush");
         Ok(())
     }
-    fn iommu_unmap(&self, dev: u8, iova: Iova, _: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u8, iova: DmaAddr, _: u64) -> Result<(), Error> {
         let at = (dev, iova.get());
         let gone = self.entries.lock().unwrap().remove(&at);
         let phys = gone.expect("mapped");
@@ -116,14 +121,10 @@ impl Iommu for Host {
         self.stale.lock().unwrap().retain(|at, _| at.0 != dev);
         Ok(())
     }
-}
 
-impl Bounce for Host {
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        self.pool.then_some(BouncePool {
-            base: PhysAddr::new(0x10_0000),
-            len: 2 * PAGE,
-        })
+    fn bounce_pool(&self) -> Option<Segment> {
+        self.pool
+            .then_some(Segment::pages(PhysAddr::new(0x10_0000), 2 * PAGE))
     }
     fn bounce_in(&self, _: PhysAddr, _: PhysAddr, _: u64) -> Result<(), Error> {
         Ok(())
@@ -132,9 +133,9 @@ impl Bounce for Host {
         Ok(())
     }
     fn bounce_zero(&self, _: PhysAddr, _: u64) {}
-}
 
-vb3_dma::without!(Host: Caches, UserPages, KernelViews);
+    vb3_dma::without!(caches, users, views);
+}
 
 fn memory(dev: u8) -> Segment {
     Segment {

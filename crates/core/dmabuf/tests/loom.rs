@@ -9,8 +9,8 @@ use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use vb3_dma::{
-    Attrs, DeviceInfo, Direction, Error, Iommu, IommuInfo, Iova, Limits, Lock, Locks, Mapper,
-    PageRequest, PageSource, PhysAddr, Prot, Segment, SegmentKind,
+    Attrs, DeviceInfo, Direction, DmaAddr, Error, IommuInfo, Limits, Lock, Locks, Mapper,
+    PageRequest, PhysAddr, Platform, Prot, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
 use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
@@ -46,7 +46,7 @@ struct Host {
     entries: std::sync::Mutex<BTreeMap<(u8, u64), u64>>,
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = Segment;
 
@@ -81,17 +81,22 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-impl Iommu for Host {
-    fn iommu_map(&self, dev: u8, iova: Iova, at: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
+    fn iommu_map(
+        &self,
+        dev: u8,
+        iova: DmaAddr,
+        at: PhysAddr,
+        _: u64,
+        _: Prot,
+    ) -> Result<(), Error> {
         let mut entries = self.entries.lock().unwrap();
         let former = entries.insert((dev, iova.get()), at.get());
         assert_eq!(former, None, "mapped twice at once");
         Ok(())
     }
 
-    fn iommu_unmap(&self, dev: u8, iova: Iova, _: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u8, iova: DmaAddr, _: u64) -> Result<(), Error> {
         self.entries.lock().unwrap().remove(&(dev, iova.get()));
         Ok(())
     }
@@ -99,9 +104,9 @@ impl Iommu for Host {
     fn iommu_flush(&self, _: u8) -> Result<(), Error> {
         Ok(())
     }
-}
 
-vb3_dma::without!(Host: Caches, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(caches, bounce, users, views);
+}
 
 type Shared = Buffers<Mapper<Host, Modelled>, (), Modelled>;
 

@@ -4,7 +4,7 @@
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{
-    DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PageSource, PhysAddr, Segment,
+    DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PhysAddr, Platform, Segment,
     SegmentKind,
 };
 use vb3_dmabuf::BufRef;
@@ -38,7 +38,7 @@ impl<T> Lock<T> for Guarded<T> {
 /// A host with one page, which every allocation gets.
 struct Host;
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = ();
 
@@ -63,9 +63,9 @@ impl PageSource for Host {
             kind: SegmentKind::Pages,
         })
     }
-}
 
-vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(caches, iommu, bounce, users, views);
+}
 
 type Shared = Planes<Mapper<Host, Modelled>, (), Modelled>;
 

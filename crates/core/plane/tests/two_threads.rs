@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use vb3_dma::{
-    DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+    DeviceInfo, Error, Limits, Mapper, PageRequest, PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{
@@ -25,7 +25,7 @@ struct Host {
     wake: Mutex<mpsc::Receiver<()>>,
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = Segment;
 
@@ -54,9 +54,9 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(caches, iommu, bounce, users, views);
+}
 
 type Shared = Planes<Mapper<Host, CountedLocks>, (), CountedLocks>;
 

@@ -8,8 +8,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 use vb3_dma::{
-    DeviceInfo, Direction, DmaOps as _, Error, FlushPolicy, Iommu, IommuInfo, Iova, Limits, Locks,
-    Mapper, PageRequest, PageSource, PhysAddr, Prot, Segment,
+    DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, IommuInfo, Limits, Locks,
+    Mapper, PageRequest, PhysAddr, Platform, Prot, Segment,
 };
 use vb3_dma_test::fake::{CountedLocks, Mutexes};
 use vb3_dmabuf::BufRef;
@@ -30,7 +30,7 @@ struct Host {
     devices: usize,
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u32;
     type Pages = Segment;
 
@@ -60,14 +60,12 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-impl Iommu for Host {
-    fn iommu_map(&self, _: u32, _: Iova, _: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
+    fn iommu_map(&self, _: u32, _: DmaAddr, _: PhysAddr, _: u64, _: Prot) -> Result<(), Error> {
         Ok(())
     }
 
-    fn iommu_unmap(&self, _: u32, _: Iova, _: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, _: u32, _: DmaAddr, _: u64) -> Result<(), Error> {
         Ok(())
     }
 
@@ -75,9 +73,9 @@ impl Iommu for Host {
         self.flushes.fetch_add(1, Relaxed);
         Ok(())
     }
-}
 
-vb3_dma::without!(Host: Caches, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(caches, bounce, users, views);
+}
 
 type Layer<L> = Mapper<Host, L>;
 type Memories<L> = Planes<Layer<L>, (), L>;

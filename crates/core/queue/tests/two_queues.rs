@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use vb3_dma::{
-    Caches, DeviceInfo, Error, Limits, Mapper, PageRequest, PageSource, PhysAddr, Segment,
-    SegmentKind,
+    DeviceInfo, Error, Limits, Mapper, PageRequest, PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{Device, Planes};
@@ -25,7 +24,7 @@ struct Host {
     wake: Mutex<mpsc::Receiver<()>>,
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = Segment;
 
@@ -54,15 +53,12 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-/// The test has no caches to maintain.
-impl Caches for Host {
     fn cache_clean(&self, _: PhysAddr, _: u64) {}
     fn cache_invalidate(&self, _: PhysAddr, _: u64) {}
-}
 
-vb3_dma::without!(Host: Iommu, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(iommu, bounce, users, views);
+}
 
 /// A driver that keeps its buffers until the test completes them.
 struct Camera<C>(Vec<Active<C>>);

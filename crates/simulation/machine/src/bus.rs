@@ -11,7 +11,7 @@ use crate::ram::FRAME;
 use crate::store::{Shared, SharedBytes};
 use crate::trace::Event;
 use std::ops::Range;
-use vb3_dma::{Coherency, DmaAddr, Iova, PhysAddr, Prot, Protected};
+use vb3_dma::{Coherency, DmaAddr, PhysAddr, Prot, Protected};
 
 /// Maximum number of spans, or of sets of lines, in one call.
 const MAX_SPANS: usize = 16;
@@ -222,7 +222,7 @@ impl State {
         let found = places.into_iter().map(|place| {
             let object = self.memory.get(place.object)?;
             // The bounce pool holds bytes of several owners.
-            let pool = self.bounce.map(|pool| pool.base.get());
+            let pool = self.bounce.map(|pool| pool.addr.get());
             let is_pool = pool == Some(object.first_addr());
             if object.withdrawn || is_pool || object.is_split(place.view) {
                 return None;
@@ -362,7 +362,7 @@ impl State {
                 Some(window) => window.physical(addr).ok_or(fault(FaultKind::NoMemory))?,
             },
             Some(iommu) => {
-                let iova = Iova::new(addr.get());
+                let iova = DmaAddr::new(addr.get());
                 let leaf = iommu.translate(&self.ram, iova);
                 let leaf = leaf.map_err(|level| BusFault {
                     level: Some(level),

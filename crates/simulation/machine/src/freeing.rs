@@ -94,7 +94,7 @@ impl Drop for FreeingThread {
 #[cfg(test)]
 mod tests {
     use crate::{Device, Machine, Profile};
-    use vb3_dma::{Caching, Layout, PageRequest, PageSource, PhysAddr};
+    use vb3_dma::{Caching, PageRequest, PhysAddr, Platform};
 
     fn machine(lines: &str) -> Machine {
         let text = format!("name = \"test\"\nram = \"2GiB\"\ndma_mask = 32\n{lines}\n");
@@ -114,7 +114,7 @@ mod tests {
         let request = PageRequest::<Device> {
             len,
             granule: 1 << 12,
-            layout: Layout::Scattered,
+            contiguous: false,
             max_addr: PhysAddr::new(u64::MAX),
             caching: Caching::Cached,
             device: None,

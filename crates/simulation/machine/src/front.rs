@@ -11,7 +11,7 @@ use crate::trace::Trace;
 use std::cell::{Ref, RefCell};
 use std::io;
 use vb3_dma::{
-    Coherency, DeviceInfo, Error, IommuInfo, Iova, Limits, PhysAddr, Segment, SegmentKind,
+    Coherency, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, PhysAddr, Segment, SegmentKind,
 };
 
 /// A machine of RAM, caches, an IOMMU and devices, in this process.
@@ -180,8 +180,8 @@ impl Machine {
             .with_bounce(profile.bounce.mode)
             .with_iommu(iommu.map(|iommu| IommuInfo {
                 page_sizes: iommu.page_sizes,
-                first: Iova::new(0),
-                last: Iova::new(iommu.last()),
+                first: DmaAddr::new(0),
+                last: DmaAddr::new(iommu.last()),
             }));
         if coherency == Coherency::NonCoherent {
             info = info.non_coherent(CACHE_LINE);
@@ -253,7 +253,7 @@ impl Machine {
         let state = self.state.borrow();
         let is_free = |phys: PhysAddr| state.memory.locate(phys.get(), 1).is_err();
         let iommus = state.devices.iter().filter_map(|d| d.iommu.as_ref());
-        let (first, last) = (Iova::new(0), Iova::new(u64::MAX));
+        let (first, last) = (DmaAddr::new(0), DmaAddr::new(u64::MAX));
         let pages = iommus.flat_map(|iommu| iommu.table.leaves(&state.ram, first, last));
         pages.filter(|page| is_free(page.phys)).count() as u64
     }
@@ -290,7 +290,7 @@ impl Machine {
     }
 
     /// Reserves `len` bytes of addresses for a device's own memory, for the machine's lifetime. Only
-    /// [claimed](vb3_dma::KernelViews::claim_physical) parts have bytes, each in a separate memfd.
+    /// [claimed](vb3_dma::Platform::claim_physical) parts have bytes, each in a separate memfd.
     ///
     /// # Errors
     /// `NoMemory` when the hole for devices' addresses is full; `Invalid` for a length that is zero or not a

@@ -8,7 +8,7 @@ use crate::profile::IommuProfile;
 use crate::ram::Ram;
 use tlb::Tlb;
 use vb3_dma::iopt::{Config, Leaf, PageTable};
-use vb3_dma::{Error, Iova};
+use vb3_dma::{DmaAddr, Error};
 
 /// Bits of a physical address of the machine.
 const OUTPUT_BITS: u32 = 48;
@@ -38,8 +38,8 @@ impl Iommu {
     ///
     /// # Errors
     /// As [`PageTable::unmap`]. Memory can run out only if a large page extends beyond the range.
-    pub(crate) fn unmap(&mut self, ram: &mut Ram, iova: Iova, len: u64) -> Result<(), Error> {
-        let last = Iova::new(iova.get().saturating_add(len.saturating_sub(1)));
+    pub(crate) fn unmap(&mut self, ram: &mut Ram, iova: DmaAddr, len: u64) -> Result<(), Error> {
+        let last = DmaAddr::new(iova.get().saturating_add(len.saturating_sub(1)));
         let pages = self.table.leaves(ram, iova, last);
         self.tlb.remove(iova.get(), len, pages);
         self.table.unmap(ram, iova, len).map(|_| ())
@@ -56,7 +56,7 @@ impl Iommu {
     ///
     /// # Errors
     /// The name of the entry that ended the walk.
-    pub(crate) fn translate(&self, ram: &Ram, iova: Iova) -> Result<Leaf, &'static str> {
+    pub(crate) fn translate(&self, ram: &Ram, iova: DmaAddr) -> Result<Leaf, &'static str> {
         if let Some(leaf) = self.tlb.find(iova) {
             return Ok(leaf);
         }

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use vb3_dma::{
-    BouncePool, Caching, Coherency, DeviceInfo, DmaAddr, Error, PhysAddr, Protected, SegmentKind,
+    Caching, Coherency, DeviceInfo, DmaAddr, Error, PhysAddr, Protected, Segment, SegmentKind,
 };
 
 /// Largest number of devices of a machine.
@@ -163,7 +163,7 @@ pub(crate) struct State {
     pub(crate) devices: Vec<DeviceState>,
     pub(crate) faults: Injector,
     pub(crate) unmap_faults: Injector,
-    pub(crate) bounce: Option<BouncePool>,
+    pub(crate) bounce: Option<Segment>,
     /// Number of changes of translations.
     pub(crate) remapped: u64,
     pub(crate) proven: Proven,
@@ -178,10 +178,7 @@ impl State {
     /// Makes a machine from a profile. The seed decides the positions of scattered pages.
     pub(crate) fn new(profile: &Profile, seed: u64) -> io::Result<Self> {
         let (ram, bounce_at) = Ram::new(profile, seed);
-        let bounce = bounce_at.map(|base| BouncePool {
-            base,
-            len: profile.bounce.pool,
-        });
+        let bounce = bounce_at.map(|base| Segment::pages(base, profile.bounce.pool));
         let boot_free = ram.free_bytes();
         let mut machine = Self {
             profile: profile.clone(),
@@ -205,7 +202,7 @@ impl State {
             let backing = Backing::Shared(Shared::new(pool.len)?);
             let two_stores = !profile.coherent;
             let dram = two_stores.then(|| Dram::new(pool.len)).transpose()?;
-            let frames = vec![(pool.base.get() / FRAME, pool.len / FRAME)];
+            let frames = vec![(pool.addr.get() / FRAME, pool.len / FRAME)];
             let kind = SegmentKind::Pages;
             let object = Object::new(backing, dram, frames, kind, (0, pool.len), true);
             machine.memory.insert(object);

@@ -11,9 +11,8 @@ use crate::store::Shared;
 use crate::trace::Event;
 use crate::user::User;
 use vb3_dma::{
-    Bounce, BouncePool, Caches, Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, Iommu,
-    Iova, KernelViews, Layout, PageRequest, PageSource, PhysAddr, Prot, Protected, Reason, Segment,
-    SegmentKind, UserPages,
+    Caching, Coherency, Constraint, DeviceInfo, DmaAddr, Error, PageRequest, PhysAddr, Platform,
+    Prot, Protected, Reason, Segment, SegmentKind,
 };
 
 /// A CPU mapping: consecutive pieces of memory.
@@ -70,7 +69,7 @@ impl Machine {
     }
 }
 
-impl PageSource for Machine {
+impl Platform for Machine {
     type Device = Device;
     type Pages = Pages;
 
@@ -97,7 +96,7 @@ impl PageSource for Machine {
             device.align.max(whole)
         });
         let size = (request.len, granule);
-        let wanted = (request.layout, align);
+        let wanted = (request.contiguous, align);
         let frames = state.ram.take(size, wanted, request.max_addr)?;
         let memory = (SegmentKind::Pages, request.caching);
         let shared = request.device.is_some();
@@ -176,9 +175,7 @@ impl PageSource for Machine {
         }
         Ok(())
     }
-}
 
-impl Caches for Machine {
     fn cache_clean(&self, addr: PhysAddr, len: u64) {
         let state = &mut *self.state.borrow_mut();
         // Memory of a program that is gone has nothing to sync.
@@ -193,13 +190,11 @@ impl Caches for Machine {
         let addr = addr.get();
         state.note(Event::Invalidate { addr, len });
     }
-}
 
-impl Iommu for Machine {
     fn iommu_map(
         &self,
         dev: Device,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
@@ -217,7 +212,7 @@ impl Iommu for Machine {
         Ok(())
     }
 
-    fn iommu_unmap(&self, dev: Device, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: Device, iova: DmaAddr, len: u64) -> Result<(), Error> {
         let state = &mut *self.state.borrow_mut();
         state.may_fail_unmap()?;
         let (iommu, ram) = state.iommu_parts(dev).ok_or(Error::Unsupported)?;
@@ -236,18 +231,16 @@ impl Iommu for Machine {
         Ok(())
     }
 
-    fn reserved_iova(&self, dev: Device, index: usize) -> Option<(Iova, Iova)> {
+    fn reserved_iova(&self, dev: Device, index: usize) -> Option<(DmaAddr, DmaAddr)> {
         let &(first, last) = self.state.borrow().device(dev)?.reserved.get(index)?;
-        Some((Iova::new(first), Iova::new(last)))
+        Some((DmaAddr::new(first), DmaAddr::new(last)))
     }
 
     fn is_untrusted(&self, _dev: Device) -> bool {
         self.profile.untrusted
     }
-}
 
-impl Bounce for Machine {
-    fn bounce_pool(&self) -> Option<BouncePool> {
+    fn bounce_pool(&self) -> Option<Segment> {
         self.state.borrow().bounce
     }
 
@@ -283,9 +276,7 @@ impl Bounce for Machine {
             let _ = state.memory.clean(slot, len);
         }
     }
-}
 
-impl UserPages for Machine {
     type User = User;
     type Pinned = Pinned;
 
@@ -349,9 +340,7 @@ impl UserPages for Machine {
         };
         known.id() == user.id() && base.checked_add(head) == Some(addr) && known.is_where_it_was()
     }
-}
 
-impl KernelViews for Machine {
     type Vmap = Vmap;
     type Mmap = Mmap;
 
@@ -451,7 +440,7 @@ impl State {
     ) -> Result<Object, Error> {
         self.ram.check_free(len)?;
         let (size, everywhere) = ((len, self.profile.page_size), PhysAddr::new(u64::MAX));
-        let frames = self.ram.take(size, (Layout::Scattered, 1), everywhere)?;
+        let frames = self.ram.take(size, (false, 1), everywhere)?;
         let dram = self.dram_at(&frames, Caching::Cached, len)?;
         let kind = SegmentKind::Pages;
         Ok(Object::new(backing, dram, frames, kind, part, false))

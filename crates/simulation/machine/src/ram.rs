@@ -11,7 +11,7 @@ use crate::runs::Runs;
 use rand_pcg::Pcg32;
 use std::ops::Range;
 use tables::TableFrames;
-use vb3_dma::{Constraint, Error, Layout, PhysAddr, Reason, Segment, SegmentKind};
+use vb3_dma::{Constraint, Error, PhysAddr, Reason, Segment, SegmentKind};
 
 /// Where memory is to be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,18 +231,16 @@ impl Ram {
     pub(crate) fn take(
         &mut self,
         (len, granule): (u64, u64),
-        (layout, align): (Layout, u64),
+        (contiguous, align): (bool, u64),
         max_addr: PhysAddr,
     ) -> Result<FrameRuns, Error> {
         let (frames, piece) = (len / FRAME, granule / FRAME);
         let align = align.div_ceil(FRAME).max(piece);
         let end = end_of(max_addr);
-        match layout {
-            Layout::Scattered => self.take_scattered(frames, piece, 0..end),
-            Layout::Contiguous if self.cma_bytes > 0 && frames > piece => {
-                self.take_cma((frames, align), end)
-            }
-            Layout::Contiguous => self.take_ordinary((frames, align), piece, end),
+        match contiguous {
+            false => self.take_scattered(frames, piece, 0..end),
+            true if self.cma_bytes > 0 && frames > piece => self.take_cma((frames, align), end),
+            true => self.take_ordinary((frames, align), piece, end),
         }
     }
 

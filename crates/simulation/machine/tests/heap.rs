@@ -9,7 +9,7 @@ use std::cell::{Cell, RefCell};
 use vb3_dma::mapped::ToDevice;
 use vb3_dma::{
     Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks,
-    Mapper, PageSource as _, PhysAddr, Segment,
+    Mapper, PhysAddr, Platform as _, Segment,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, Setup, ram, sram};
 use vb3_machine::Spot;

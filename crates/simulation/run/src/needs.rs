@@ -2,7 +2,7 @@
 //! `vb3_dmabuf::solve`, which finds memory that suits all devices.
 
 use vb3_devices::spec::Allocator;
-use vb3_dma::{DmaOps as _, Mapper, PageSource as _, Protected};
+use vb3_dma::{DmaOps as _, Mapper, Platform as _, Protected};
 use vb3_dmabuf::solve::{Needs, PictureNeeds, Translation};
 use vb3_machine::{Demands, Device, Machine};
 

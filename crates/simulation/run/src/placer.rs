@@ -9,7 +9,7 @@
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
 use vb3_dma::{
-    Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, Memory, PageSource as _, PhysAddr,
+    Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, Memory, PhysAddr, Platform as _,
     Reason, Segment,
 };
 use vb3_dmabuf::solve::{

@@ -8,7 +8,7 @@ use crate::needs::Wants;
 use crate::node::Node;
 use crate::placer::{self, Area, runs};
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Coherency, Constraint, DmaOps as _, PageSource as _, Segment};
+use vb3_dma::{Coherency, Constraint, DmaOps as _, Platform as _, Segment};
 use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, MemoryRequest, Needs, conflict, solve};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;

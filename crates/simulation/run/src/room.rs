@@ -4,7 +4,7 @@ use crate::memory::RunMemory;
 use crate::node::Node;
 use crate::placer::runs;
 use vb3_devices::spec::Allocator;
-use vb3_dma::{Constraint, PageSource as _, PhysAddr, Segment};
+use vb3_dma::{Constraint, PhysAddr, Platform as _, Segment};
 use vb3_report::{Refusal, Room};
 use vb3_v4l2::Shortage;
 

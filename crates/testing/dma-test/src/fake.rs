@@ -98,7 +98,7 @@ pub struct Setup {
     pub devices: u32,
     /// Numbers of the devices that share the page table of device 0.
     pub grouped: Vec<u32>,
-    /// The devices' indices for [`PageSource::device_number`](vb3_dma::PageSource::device_number). If empty,
+    /// The devices' indices for [`PageSource::device_number`](vb3_dma::Platform::device_number). If empty,
     /// devices have no index.
     pub numbers: Vec<usize>,
     /// Setups of devices that differ from the others, by device number. Only fields that describe a device

@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
-    Bounce, BounceMode, BouncePool, DeviceInfo, Error, Iommu, IommuInfo, Iova, Limits, Lock,
-    PageRequest, PageSource, PhysAddr, Prot, Segment,
+    BounceMode, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Lock, PageRequest, PhysAddr,
+    Platform, Prot, Segment,
 };
 use vb3_dma_test::fake::MutexLock;
 
@@ -82,11 +82,11 @@ impl Table {
     pub(crate) fn map(&mut self, iova: u64, phys: PhysAddr, len: u64) -> Result<(), Error> {
         let prot = Prot::READ | Prot::WRITE;
         self.table
-            .map(&mut self.memory, Iova::new(iova), phys, len, prot)
+            .map(&mut self.memory, DmaAddr::new(iova), phys, len, prot)
     }
 
     pub(crate) fn unmap(&mut self, iova: u64, len: u64) {
-        let gone = self.table.unmap(&mut self.memory, Iova::new(iova), len);
+        let gone = self.table.unmap(&mut self.memory, DmaAddr::new(iova), len);
         black_box(gone.expect("mapped"));
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn info(page_sizes: u64, dev: u32) -> DeviceInfo {
     }
 }
 
-impl PageSource for Bench {
+impl Platform for Bench {
     type Device = u32;
     type Pages = ();
 
@@ -166,13 +166,11 @@ impl PageSource for Bench {
     fn pages_segment(&self, (): &(), _: usize) -> Option<Segment> {
         None
     }
-}
 
-impl Iommu for Bench {
     fn iommu_map(
         &self,
         _: u32,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         _: Prot,
@@ -180,7 +178,7 @@ impl Iommu for Bench {
         self.table.borrow_mut().map(iova.get(), phys, len)
     }
 
-    fn iommu_unmap(&self, _: u32, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, _: u32, iova: DmaAddr, len: u64) -> Result<(), Error> {
         self.table.borrow_mut().unmap(iova.get(), len);
         Ok(())
     }
@@ -196,14 +194,9 @@ impl Iommu for Bench {
         self.table.borrow_mut().flush();
         Ok(())
     }
-}
 
-impl Bounce for Bench {
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        Some(BouncePool {
-            base: PhysAddr::new(POOL),
-            len: POOL_BYTES,
-        })
+    fn bounce_pool(&self) -> Option<Segment> {
+        Some(Segment::pages(PhysAddr::new(POOL), POOL_BYTES))
     }
 
     fn bounce_in(&self, slot: PhysAddr, from: PhysAddr, len: u64) -> Result<(), Error> {
@@ -220,9 +213,9 @@ impl Bounce for Bench {
         let at = (slot.get() - POOL) as usize;
         self.bytes.borrow_mut()[at..at + len as usize].fill(0);
     }
-}
 
-vb3_dma::without!(Bench: Caches, UserPages, KernelViews);
+    vb3_dma::without!(caches, users, views);
+}
 
 /// Padded to 128 bytes against false sharing.
 #[repr(align(128))]
@@ -242,7 +235,7 @@ impl Devices {
     }
 }
 
-impl PageSource for Devices {
+impl Platform for Devices {
     type Device = u32;
     type Pages = ();
 
@@ -268,13 +261,11 @@ impl PageSource for Devices {
     fn pages_segment(&self, (): &(), _: usize) -> Option<Segment> {
         None
     }
-}
 
-impl Iommu for Devices {
     fn iommu_map(
         &self,
         dev: u32,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         _: Prot,
@@ -282,7 +273,7 @@ impl Iommu for Devices {
         self.with(dev, |table| table.map(iova.get(), phys, len))
     }
 
-    fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u32, iova: DmaAddr, len: u64) -> Result<(), Error> {
         self.with(dev, |table| table.unmap(iova.get(), len));
         Ok(())
     }
@@ -291,6 +282,6 @@ impl Iommu for Devices {
         self.with(dev, Table::flush);
         Ok(())
     }
-}
 
-vb3_dma::without!(Devices: Caches, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(caches, bounce, users, views);
+}

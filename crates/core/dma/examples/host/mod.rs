@@ -5,8 +5,8 @@ extern crate alloc;
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use vb3_dma::{
-    Caching, Constraint, DeviceInfo, Error, Iommu, IommuInfo, Iova, KernelViews, Limits, Lock,
-    Locks, PageRequest, PageSource, PhysAddr, Prot, RangeAllocator, Segment,
+    Caching, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Lock, Locks, PageRequest,
+    PhysAddr, Platform, Prot, RangeAllocator, Segment,
 };
 
 const PAGE: u64 = 4096;
@@ -51,7 +51,7 @@ impl Host {
     }
 }
 
-impl PageSource for Host {
+impl Platform for Host {
     type Device = u8;
     type Pages = Segment;
 
@@ -73,16 +73,21 @@ impl PageSource for Host {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-impl Iommu for Host {
-    fn iommu_map(&self, dev: u8, at: Iova, to: PhysAddr, len: u64, _: Prot) -> Result<(), Error> {
+    fn iommu_map(
+        &self,
+        dev: u8,
+        at: DmaAddr,
+        to: PhysAddr,
+        len: u64,
+        _: Prot,
+    ) -> Result<(), Error> {
         let pages = (0..len).step_by(PAGE as usize);
         let entries = pages.map(|page| ((dev, at.get() + page), to.get() + page));
         self.iommu.lock().extend(entries);
         Ok(())
     }
-    fn iommu_unmap(&self, dev: u8, at: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u8, at: DmaAddr, len: u64) -> Result<(), Error> {
         let range = at.get()..at.get() + len;
         self.iommu
             .lock()
@@ -92,9 +97,7 @@ impl Iommu for Host {
     fn iommu_flush(&self, _: u8) -> Result<(), Error> {
         Ok(())
     }
-}
 
-impl KernelViews for Host {
     type Vmap = usize;
     type Mmap = ();
 
@@ -111,9 +114,9 @@ impl KernelViews for Host {
         self.ram.lock()[view + offset as usize..][..data.len()].copy_from_slice(data);
         Ok(())
     }
-}
 
-vb3_dma::without!(Host: Caches, Bounce, UserPages);
+    vb3_dma::without!(caches, bounce, users);
+}
 
 /// The host's locks.
 #[allow(dead_code, reason = "some examples run in one context")]

@@ -3,7 +3,7 @@
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::layout::{Geometry, MAX_LEVELS};
 use super::table::{Chain, PageTable, Path, TableMemory, nth};
-use crate::{Constraint, Error, Iova, PhysAddr, Prot, Reason};
+use crate::{Constraint, DmaAddr, Error, PhysAddr, Prot, Reason};
 
 /// A range to map, with its entries' attributes.
 #[derive(Clone, Copy)]
@@ -75,7 +75,7 @@ impl PageTable {
     pub fn map(
         &mut self,
         mem: &mut impl TableMemory,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,

@@ -17,7 +17,7 @@
 //! # Examples
 //! ```
 //! use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
-//! use vb3_dma::{Error, Iova, PhysAddr, Prot};
+//! use vb3_dma::{Error, DmaAddr, PhysAddr, Prot};
 //!
 //! /// Tables live in an array; its first byte has the physical address 0x1000.
 //! struct Tables { words: Vec<u64> }
@@ -46,7 +46,7 @@
 //!     output_bits: 48,
 //! };
 //! let mut table = PageTable::new(&mut memory, &config)?;
-//! let (iova, phys) = (Iova::new(0x20_0000), PhysAddr::new(0x4000_0000));
+//! let (iova, phys) = (DmaAddr::new(0x20_0000), PhysAddr::new(0x4000_0000));
 //! table.map(&mut memory, iova, phys, 0x20_1000, Prot::READ)?;
 //! // One block of 2 MiB and one page: the root, a table for the block, and one for the page.
 //! assert_eq!((table.leaf_count(), table.tables()), (2, 3));

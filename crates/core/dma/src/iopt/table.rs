@@ -2,7 +2,7 @@
 
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::layout::{Config, Geometry, MAX_LEVELS};
-use crate::{Error, Iova, PhysAddr};
+use crate::{DmaAddr, Error, PhysAddr};
 
 /// Memory for tables.
 ///
@@ -50,7 +50,7 @@ pub trait TableMemory {
 
     /// Makes a walker forget its cached translation of a block of `len` bytes. Called after the block's
     /// removal and before a table replaces the block, for architectures that require break-before-make.
-    fn break_block(&mut self, iova: Iova, len: u64) {}
+    fn break_block(&mut self, iova: DmaAddr, len: u64) {}
 }
 
 /// Returns the address of the entry `index` entries after another.
@@ -299,7 +299,7 @@ impl PageTable {
 
     /// Checks that a range is whole granules inside the input addresses.
     #[inline]
-    pub(super) fn check_range(&self, iova: Iova, len: u64) -> Result<u64, Error> {
+    pub(super) fn check_range(&self, iova: DmaAddr, len: u64) -> Result<u64, Error> {
         let end = iova.get().checked_add(len).ok_or(Error::Invalid)?;
         let inside = self.geometry.granule() - 1;
         if len == 0 || (iova.get() | len) & inside != 0 || end > self.geometry.input_end() {

@@ -3,7 +3,7 @@
 use super::entry::{ENTRY_SHIFT, Entry};
 use super::map::Missing;
 use super::table::{Chain, PageTable, Path, TableMemory};
-use crate::{Error, Iova};
+use crate::{DmaAddr, Error};
 
 impl PageTable {
     /// Removes all mappings in a range. Splits a block that extends beyond the range, and keeps the
@@ -18,7 +18,7 @@ impl PageTable {
     pub fn unmap(
         &mut self,
         mem: &mut impl TableMemory,
-        iova: Iova,
+        iova: DmaAddr,
         len: u64,
     ) -> Result<u64, Error> {
         let end = self.check_range(iova, len)?;
@@ -110,7 +110,7 @@ impl PageTable {
         let at = path.end();
         mem.write_entry(at, 0);
         mem.publish(at, 8);
-        mem.break_block(Iova::new(base), geo.size(path.height));
+        mem.break_block(DmaAddr::new(base), geo.size(path.height));
         mem.write_entry(at, geo.bits.with_count(geo.table(table), entries));
         mem.publish(at, 8);
         self.tables += 1;

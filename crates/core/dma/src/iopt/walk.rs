@@ -2,13 +2,13 @@
 
 use super::entry::Entry;
 use super::table::{PageTable, Path, TableMemory, nth};
-use crate::{Iova, PhysAddr, Prot};
+use crate::{DmaAddr, PhysAddr, Prot};
 
 /// A page or block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leaf {
     /// First input address.
-    pub iova: Iova,
+    pub iova: DmaAddr,
     /// Physical address of the first byte.
     pub phys: PhysAddr,
     /// Length in bytes.
@@ -22,7 +22,7 @@ pub struct Leaf {
 impl Leaf {
     /// Returns the physical address of `iova`, and the bytes from there to the leaf's end; `None` outside the leaf.
     #[must_use]
-    pub fn at(&self, iova: Iova) -> Option<(PhysAddr, u64)> {
+    pub fn at(&self, iova: DmaAddr) -> Option<(PhysAddr, u64)> {
         let offset = iova.get().checked_sub(self.iova.get())?;
         let left = self.len.checked_sub(offset).filter(|&left| left > 0)?;
         Some((self.phys.checked_add(offset)?, left))
@@ -88,7 +88,7 @@ impl PageTable {
     ///
     /// # Errors
     /// [`Fault`] with the level at which the walk ended.
-    pub fn translate(&self, mem: &impl TableMemory, iova: Iova) -> Result<Leaf, Fault> {
+    pub fn translate(&self, mem: &impl TableMemory, iova: DmaAddr) -> Result<Leaf, Fault> {
         let geo = &self.geometry;
         let fault = |level| Fault {
             level,
@@ -111,8 +111,8 @@ impl PageTable {
     pub fn leaves(
         &self,
         mem: &impl TableMemory,
-        first: Iova,
-        last: Iova,
+        first: DmaAddr,
+        last: DmaAddr,
     ) -> impl Iterator<Item = Leaf> {
         let geo = &self.geometry;
         let mut next = first.get();
@@ -150,7 +150,7 @@ impl PageTable {
     fn leaf(&self, (height, entry): (u32, u64), iova: u64, phys: u64) -> Leaf {
         let geo = &self.geometry;
         Leaf {
-            iova: Iova::new(iova),
+            iova: DmaAddr::new(iova),
             phys: PhysAddr::new(phys),
             len: geo.size(height),
             prot: geo.prot(entry),

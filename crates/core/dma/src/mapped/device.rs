@@ -1,10 +1,10 @@
 //! A driver's handle of a device. The handle, and the guards that its calls return, refer to the mapper.
 
+use super::MapDirection;
 use super::guard::Mapped;
 use super::memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};
-use super::{Device, MapDirection};
 use crate::mapper::{Facts, Wanted};
-use crate::{Attrs, Caching, DmaOps as _, Error, Layout, Locks, Mapper, Platform, Segment};
+use crate::{Attrs, Caching, DmaOps as _, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -17,14 +17,14 @@ use core::fmt;
 /// ```
 /// use std::sync::Arc;
 /// use vb3_dma_test::fake::{Fake, Mutexes, Setup};
-/// use vb3_dma::mapped::{Coherent, Cpu, DmaDevice, FromDevice, Mapped, OwnedMemory};
+/// use vb3_dma::mapped::{Coherent, CpuOwned, DmaDevice, FromDevice, OwnedMemory};
 /// use vb3_dma::{Error, Mapper};
 ///
 /// type Host = Arc<Mapper<Fake, Mutexes>>;
 ///
 /// struct Camera {
 ///     ring: Coherent<Host>,
-///     frame: Mapped<Host, OwnedMemory<Host>, FromDevice, Cpu>,
+///     frame: CpuOwned<Host, OwnedMemory<Host>, FromDevice>,
 /// }
 ///
 /// let host: Host = Arc::new(Mapper::with_locks(Fake::new(Setup::direct()), 1)?);
@@ -67,7 +67,7 @@ impl<P: Platform, L: Locks> MapperRef for Arc<Mapper<P, L>> {
 }
 
 /// The host's identifier of a device.
-pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::PageSource>::Device;
+pub(super) type DeviceOf<H> = <<H as MapperRef>::Platform as crate::Platform>::Device;
 
 /// The mapper that a reference refers to.
 pub(super) type MapperOf<H> = Mapper<<H as MapperRef>::Platform, <H as MapperRef>::Locks>;
@@ -134,7 +134,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep if the platform's `iommu_map` does.
     #[inline]
-    pub fn map<M, D>(&self, memory: M, _direction: D) -> Result<Mapped<H, M, D, Device>, Error>
+    pub fn map<M, D>(&self, memory: M, _direction: D) -> Result<Mapped<H, M, D>, Error>
     where
         M: Mappable<H::Platform> + OneRun,
         D: MapDirection,
@@ -149,11 +149,7 @@ impl<H: MapperRef> DmaDevice<H> {
     ///
     /// # Context
     /// As [`map`](Self::map).
-    pub fn map_runs<M, D>(
-        &self,
-        memory: M,
-        _direction: D,
-    ) -> Result<Mapped<H, InRuns<M>, D, Device>, Error>
+    pub fn map_runs<M, D>(&self, memory: M, _direction: D) -> Result<Mapped<H, InRuns<M>, D>, Error>
     where
         M: Mappable<H::Platform>,
         D: MapDirection,
@@ -161,7 +157,7 @@ impl<H: MapperRef> DmaDevice<H> {
         self.map_any(InRuns(memory))
     }
 
-    fn map_any<M, D>(&self, memory: M) -> Result<Mapped<H, M, D, Device>, Error>
+    fn map_any<M, D>(&self, memory: M) -> Result<Mapped<H, M, D>, Error>
     where
         M: Mappable<H::Platform>,
         D: MapDirection,
@@ -193,7 +189,7 @@ impl<H: MapperRef> DmaDevice<H> {
         &self,
         memory: Segment,
         _direction: D,
-    ) -> Result<Mapped<H, Raw, D, Device>, Error> {
+    ) -> Result<Mapped<H, Raw, D>, Error> {
         let last = memory.len.checked_sub(1).ok_or(Error::Invalid)?;
         memory.addr.checked_add(last).ok_or(Error::Invalid)?;
         let wanted = Wanted::new(Caching::Cached, D::DIRECTION, Attrs::ONE_RUN);
@@ -219,7 +215,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
-        self.alloc_as(len_bytes, self.facts.one_run_layout())
+        self.alloc_as(len_bytes, self.facts.needs_contiguous())
     }
 
     /// Allocates as [`alloc`](Self::alloc), but the memory may be scattered, for [`map_runs`](Self::map_runs).
@@ -230,14 +226,14 @@ impl<H: MapperRef> DmaDevice<H> {
     /// # Context
     /// May sleep.
     pub fn alloc_runs(&self, len_bytes: u64) -> Result<OwnedMemory<H>, Error> {
-        self.alloc_as(len_bytes, Layout::Scattered)
+        self.alloc_as(len_bytes, false)
     }
 
-    fn alloc_as(&self, len_bytes: u64, layout: Layout) -> Result<OwnedMemory<H>, Error> {
+    fn alloc_as(&self, len_bytes: u64, contiguous: bool) -> Result<OwnedMemory<H>, Error> {
         self.mapper().check_present(self.facts.at)?;
         let memory = self
             .mapper()
-            .alloc_reached(&self.facts, len_bytes, layout)?;
+            .alloc_reached(&self.facts, len_bytes, contiguous)?;
         Ok(OwnedMemory::new(self.host.clone(), memory))
     }
 
@@ -250,7 +246,7 @@ impl<H: MapperRef> DmaDevice<H> {
     /// May sleep.
     pub fn pin<D: MapDirection>(
         &self,
-        user: &<H::Platform as crate::UserPages>::User,
+        user: &<H::Platform as crate::Platform>::User,
         addr: u64,
         len_bytes: u64,
         _direction: D,

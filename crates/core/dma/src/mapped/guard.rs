@@ -1,26 +1,30 @@
 //! Mapped memory with its direction and owner.
 
+use super::MapDirection;
 use super::device::{MapperOf, MapperRef};
 use super::memory::{Mappable, OneRun};
-use super::{Cpu, CpuReads, CpuWrites, Device, MapDirection, Owner};
-use crate::{DmaAddr, DmaOps, DmaSegment, Error, KernelViews, Mapping, SyncFor, Vmap};
+use crate::{Attrs, DmaAddr, DmaOps, DmaSegment, Error, Mapping, Platform, SyncFor, Vmap};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::AtomicU8;
 
-/// Mapped memory: `M` is the memory, owned or borrowed, `D` the direction of transfer, `O` the owner of its
-/// bytes. Dropping the guard unmaps, and then drops the memory.
+/// Mapped memory whose bytes the device owns: `M` is the memory, owned or borrowed, `D` the direction of transfer.
+/// Dropping the guard unmaps, and then drops the memory.
 ///
 /// It is `Send` and `Sync` if the reference to the mapper, the memory and the platform's devices
 /// are.
 #[must_use = "memory is unmapped when its `Mapped` is dropped"]
-pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> {
+pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> {
     host: H,
     /// `None` only during `unmap` or a hand-over.
     held: Option<(M, Mapping<H::Platform>)>,
-    kind: PhantomData<fn() -> (D, O)>,
+    kind: PhantomData<fn() -> D>,
 }
+
+/// Mapped memory whose bytes the CPU owns until [`into_device`](Self::into_device). Otherwise as [`Mapped`].
+#[must_use = "memory is unmapped when its `CpuOwned` is dropped"]
+pub struct CpuOwned<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection>(Mapped<H, M, D>);
 
 /// A failed hand-over between CPU and device. The memory's owner has not changed.
 #[derive(Debug)]
@@ -46,9 +50,7 @@ impl<M> From<NotHandedOver<M>> for Error {
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> fmt::Debug
-    for Mapped<H, M, D, O>
-{
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> fmt::Debug for Mapped<H, M, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let device = self.held.as_ref().map(|(_, mapping)| mapping.device());
         f.debug_struct("Mapped")
@@ -59,9 +61,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> fmt::Deb
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
-    for Mapped<H, M, D, O>
-{
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Drop for Mapped<H, M, D> {
     #[inline]
     fn drop(&mut self) {
         let mapper = self.host.mapper();
@@ -74,13 +74,13 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Drop
             let mapping = ManuallyDrop::new(mapping);
             if !is_plain {
                 // On failure, the layer quarantines the memory and counts it.
-                let _ = self.end(ManuallyDrop::into_inner(mapping));
+                let _ = self.end(ManuallyDrop::into_inner(mapping), Attrs::empty());
             }
         }
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H, M, D, O> {
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     #[inline]
     pub(super) const fn new(host: H, memory: M, mapping: Mapping<H::Platform>) -> Self {
         Self {
@@ -98,13 +98,13 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     }
 
     #[inline]
-    fn end(&self, mapping: Mapping<H::Platform>) -> Result<(), Error> {
+    fn end(&self, mapping: Mapping<H::Platform>, attrs: Attrs) -> Result<(), Error> {
         // After `map_raw`, the caller may reuse the memory at once, so this must flush. Other memory is
         // flushed when it is freed.
         let now = M::IS_RAW;
         let mapper = self.host.mapper();
         mapper.check_own(mapping.owner())?;
-        mapper.end_mapping(mapping, O::UNMAP, now)
+        mapper.end_mapping(mapping, attrs, now)
     }
 
     /// Unmaps, and returns the memory.
@@ -113,36 +113,26 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection, O: Owner> Mapped<H
     /// As [`DmaOps::try_unmap`](crate::DmaOps::try_unmap): the device may still reach the memory. Owned memory is then
     /// quarantined.
     pub fn unmap(mut self) -> Result<M, Error> {
+        self.take(Attrs::empty())
+    }
+
+    /// Unmaps with these attributes, and returns the memory.
+    fn take(&mut self, attrs: Attrs) -> Result<M, Error> {
         let (memory, mapping) = self.held.take().ok_or(Error::Invalid)?;
-        self.end(mapping)?;
+        self.end(mapping, attrs)?;
         Ok(memory)
     }
 
-    /// Hands the memory over to owner `T`.
-    fn hand_over<T: Owner>(
-        mut self,
-        sync: SyncFor,
-    ) -> Result<Mapped<H, M, D, T>, NotHandedOver<Self>> {
+    /// Hands the bytes over to the device or the CPU.
+    fn sync(&self, sync: SyncFor) -> Result<(), Error> {
         let mapper = self.host.mapper();
-        let done = match &self.held {
-            Some((_, mapping)) => mapper
-                .check_own(mapping.owner())
-                .and_then(|()| mapper.try_sync(mapping, D::DIRECTION, sync)),
-            None => Err(Error::Invalid),
-        };
-        match (done, self.held.take()) {
-            (Ok(_), Some((memory, mapping))) => Ok(Mapped::new(self.host.clone(), memory, mapping)),
-            (done, held) => {
-                self.held = held;
-                let error = done.err().unwrap_or(Error::Invalid);
-                let mapping = self;
-                Err(NotHandedOver { error, mapping })
-            }
-        }
+        let (_, mapping) = self.held.as_ref().ok_or(Error::Invalid)?;
+        mapper.check_own(mapping.owner())?;
+        mapper.try_sync(mapping, D::DIRECTION, sync).map(|_| ())
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H, M, D, Device> {
+impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H, M, D> {
     /// Returns the device's address of the first byte. The other bytes follow it, in one run.
     #[must_use]
     #[inline]
@@ -151,7 +141,7 @@ impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H,
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Device> {
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     /// Returns the runs that the device sees, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {
@@ -161,27 +151,69 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, De
     /// Hands the memory to the CPU, which then sees the device's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] returns the mapping and the error of [`bounce_out`](crate::Bounce::bounce_out) if a
+    /// [`NotHandedOver`] returns the mapping and the error of [`bounce_out`](crate::Platform::bounce_out) if a
     /// copy failed, such as `BadUserMemory` (EFAULT).
     ///
     /// # Context
     /// Does not sleep.
-    pub fn into_cpu(self) -> Result<Mapped<H, M, D, Cpu>, NotHandedOver<Self>> {
-        self.hand_over(SyncFor::Cpu)
+    pub fn into_cpu(self) -> Result<CpuOwned<H, M, D>, NotHandedOver<Self>> {
+        match self.sync(SyncFor::Cpu) {
+            Ok(()) => Ok(CpuOwned(self)),
+            Err(error) => Err(NotHandedOver {
+                error,
+                mapping: self,
+            }),
+        }
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cpu> {
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> fmt::Debug for CpuOwned<H, M, D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CpuOwned").field(&self.0).finish()
+    }
+}
+
+/// Attributes for unmapping memory that was handed to the CPU before. A second copy out of a bounce slot would overwrite
+/// what the CPU has written since.
+const UNMAP_FROM_CPU: Attrs = Attrs::SKIP_CPU_SYNC;
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Drop for CpuOwned<H, M, D> {
+    fn drop(&mut self) {
+        // After an `unmap` or a hand-over, nothing is left to unmap. On failure, the layer quarantines the memory.
+        let _ = self.0.take(UNMAP_FROM_CPU);
+    }
+}
+
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> CpuOwned<H, M, D> {
+    /// Unmaps, and returns the memory.
+    ///
+    /// # Errors
+    /// As [`Mapped::unmap`].
+    pub fn unmap(mut self) -> Result<M, Error> {
+        self.0.take(UNMAP_FROM_CPU)
+    }
+
     /// Hands the memory to the device, which then sees the CPU's bytes.
     ///
     /// # Errors
-    /// [`NotHandedOver`] returns the mapping and the error of [`bounce_in`](crate::Bounce::bounce_in) if a
+    /// [`NotHandedOver`] returns the mapping and the error of [`bounce_in`](crate::Platform::bounce_in) if a
     /// copy failed, such as `BadUserMemory` (EFAULT).
     ///
     /// # Context
     /// Does not sleep.
-    pub fn into_device(self) -> Result<Mapped<H, M, D, Device>, NotHandedOver<Self>> {
-        self.hand_over(SyncFor::Device)
+    pub fn into_device(mut self) -> Result<Mapped<H, M, D>, NotHandedOver<Self>> {
+        let done = self.0.sync(SyncFor::Device);
+        match (done, self.0.held.take()) {
+            (Ok(()), Some((memory, mapping))) => {
+                Ok(Mapped::new(self.0.host.clone(), memory, mapping))
+            }
+            (done, held) => {
+                self.0.held = held;
+                let error = done.err().unwrap_or(Error::Invalid);
+                let mapping = self;
+                Err(NotHandedOver { error, mapping })
+            }
+        }
     }
 
     /// Returns the CPU's view of the memory.
@@ -192,8 +224,8 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D, Cp
     /// # Context
     /// May sleep.
     pub fn view(&self) -> Result<CpuView<&MapperOf<H>, D>, Error> {
-        let mapper = self.host.mapper();
-        let (memory, _) = self.held.as_ref().ok_or(Error::Invalid)?;
+        let mapper = self.0.host.mapper();
+        let (memory, _) = self.0.held.as_ref().ok_or(Error::Invalid)?;
         Ok(CpuView::new(mapper, memory.source().view(mapper)?))
     }
 }
@@ -241,10 +273,14 @@ impl<H: MapperRef, D: MapDirection> CpuView<H, D> {
     ///
     /// # Errors
     /// `NoSuchMemory` (ENXIO) outside the memory; `Unsupported`.
-    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error>
-    where
-        D: CpuReads,
-    {
+    /// It does not compile if the device only reads the memory.
+    pub fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        const {
+            assert!(
+                D::DIRECTION.device_writes(),
+                "the CPU reads only what a device writes"
+            )
+        };
         let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
         self.host.mapper().vmap_read(vmap, offset, out)
     }
@@ -253,10 +289,14 @@ impl<H: MapperRef, D: MapDirection> CpuView<H, D> {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error>
-    where
-        D: CpuWrites,
-    {
+    /// It does not compile if the device only writes the memory.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), Error> {
+        const {
+            assert!(
+                D::DIRECTION.device_reads(),
+                "the CPU writes only what a device reads"
+            )
+        };
         let vmap = self.vmap.as_ref().ok_or(Error::Invalid)?;
         self.host.mapper().vmap_write(vmap, offset, data)
     }

@@ -1,4 +1,5 @@
-//! Mappings whose types state the direction of transfer and the memory's owner. Dropping one unmaps it.
+//! Mappings whose types state the direction of transfer and the owner of the bytes: [`Mapped`] while the device owns
+//! them, [`CpuOwned`] while the CPU does. Dropping one unmaps it.
 //!
 //! The types use the plain calls of [`Mapper`](crate::Mapper). Hosts that track their mappings themselves
 //! can make these calls directly.
@@ -41,7 +42,7 @@
 //! frame.view();
 //! ```
 //! The CPU cannot read back memory that the device only reads:
-//! ```compile_fail,E0277
+//! ```compile_fail,E0080
 //! # use vb3_dma_test::fake::{Setup, ram};
 //! # use vb3_dma::mapped::ToDevice;
 //! # let dma = Setup::direct().mapper();
@@ -77,11 +78,11 @@ mod ring;
 
 pub use coherent::Coherent;
 pub use device::{DmaDevice, MapperRef};
-pub use guard::{CpuView, Mapped, NotHandedOver};
+pub use guard::{CpuOwned, CpuView, Mapped, NotHandedOver};
 pub use memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};
 pub use ring::{Element, Ring};
 
-use crate::{Attrs, Direction};
+use crate::Direction;
 
 mod sealed {
     pub trait Sealed {}
@@ -92,12 +93,6 @@ pub trait MapDirection: sealed::Sealed {
     /// The direction as a value.
     const DIRECTION: Direction;
 }
-
-/// A direction with data from the CPU to the device.
-pub trait CpuWrites: MapDirection {}
-
-/// A direction with data from the device to the CPU.
-pub trait CpuReads: MapDirection {}
 
 /// The device reads what the CPU wrote.
 #[derive(Clone, Copy, Debug)]
@@ -121,33 +116,4 @@ impl MapDirection for FromDevice {
 }
 impl MapDirection for Bidirectional {
     const DIRECTION: Direction = Direction::Bidirectional;
-}
-impl CpuWrites for ToDevice {}
-impl CpuWrites for Bidirectional {}
-impl CpuReads for FromDevice {}
-impl CpuReads for Bidirectional {}
-
-/// Owner of mapped memory: [`Cpu`] or [`Device`].
-pub trait Owner: sealed::Sealed {
-    /// Attributes for unmapping.
-    const UNMAP: Attrs;
-}
-
-/// The CPU owns the memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Cpu;
-/// The device owns the memory.
-#[derive(Clone, Copy, Debug)]
-pub struct Device;
-
-impl sealed::Sealed for Cpu {}
-impl sealed::Sealed for Device {}
-
-impl Owner for Cpu {
-    // The memory was handed to the CPU before. A second copy out of a bounce slot would overwrite what the
-    // CPU has written since.
-    const UNMAP: Attrs = Attrs::SKIP_CPU_SYNC;
-}
-impl Owner for Device {
-    const UNMAP: Attrs = Attrs::empty();
 }

@@ -3,7 +3,7 @@
 use super::coherent::Coherent;
 use super::device::{DmaDevice, MapperRef};
 use crate::error::check_within;
-use crate::{DmaAddr, Error, KernelViews};
+use crate::{DmaAddr, Error, Platform};
 use core::fmt;
 use core::marker::PhantomData;
 

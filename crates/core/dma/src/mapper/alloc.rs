@@ -7,8 +7,8 @@ use super::{
     total_len,
 };
 use crate::{
-    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Layout, Lock,
-    Locks, PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
+    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Lock, Locks,
+    PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 use core::mem::ManuallyDrop;
@@ -90,11 +90,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let request = PageRequest {
             len: whole_pieces(len, granule)?,
             granule,
-            layout: if scattered {
-                Layout::Scattered
-            } else {
-                Layout::Contiguous
-            },
+            contiguous: !scattered,
             max_addr: self.max_addr(at.dev, info),
             caching,
             device: Some(at.dev),
@@ -193,7 +189,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let request = PageRequest {
             len: held,
             granule,
-            layout: Layout::Scattered,
+            contiguous: false,
             max_addr,
             caching: Caching::Cached,
             device: None,
@@ -201,13 +197,13 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.alloc_pieces(len, request)
     }
 
-    /// Allocates memory of this layout that a device reaches without bouncing, in whole pages of the device's IOMMU.
+    /// Allocates memory, in one run if `contiguous`, that a device reaches without bouncing, in whole pages of the device's IOMMU.
     /// Does not map the memory.
     pub(crate) fn alloc_reached(
         &self,
         facts: &Facts<P::Device>,
         len_bytes: u64,
-        layout: Layout,
+        contiguous: bool,
     ) -> Result<Memory<P>, Error> {
         let (len, granule, _) = self.unmapped_lens(len_bytes)?;
         let granule = facts.granule.map_or(granule, |own| own.get().max(granule));
@@ -215,7 +211,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let request = PageRequest {
             len: whole_pieces(len, granule)?,
             granule,
-            layout,
+            contiguous,
             max_addr: self.max_addr(dev, &facts.info),
             caching: Caching::Cached,
             device: Some(dev),

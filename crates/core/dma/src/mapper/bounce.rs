@@ -133,14 +133,14 @@ pub(super) fn slots<P: Platform>(platform: &P) -> Result<Option<RangeAllocator>,
         return Ok(None);
     };
     let page = platform.page_size();
-    if !pool.base.is_aligned(page) || pool.len % page != 0 || page % SLOT != 0 {
+    if !pool.addr.is_aligned(page) || pool.len % page != 0 || page % SLOT != 0 {
         return Err(Error::Invalid);
     }
     let Some(last) = pool.len.checked_sub(1) else {
         return Ok(None);
     };
-    let last = pool.base.checked_add(last).ok_or(Error::Invalid)?;
-    RangeAllocator::new(Constraint::BouncePool, SLOT, pool.base.get(), last.get()).map(Some)
+    let last = pool.addr.checked_add(last).ok_or(Error::Invalid)?;
+    RangeAllocator::new(Constraint::BouncePool, SLOT, pool.addr.get(), last.get()).map(Some)
 }
 
 fn no_slots(wanted: u64, found: u64) -> Error {

@@ -27,8 +27,8 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// device's bus. From then on, `alloc_coherent` uses only this memory, until
     /// [`remove_device`](Self::remove_device).
     ///
-    /// The platform must be able to [zero](crate::KernelViews::claim_physical) the range. On a platform
-    /// without [`KernelViews`](crate::KernelViews), each allocation fails with `Unsupported` (EOPNOTSUPP).
+    /// The platform must be able to [zero](crate::Platform::claim_physical) the range. On a platform
+    /// without views, each allocation fails with `Unsupported` (EOPNOTSUPP).
     ///
     /// # Errors
     /// * `Invalid` for a range that is empty, is not whole pages, or exceeds the address space.

@@ -123,7 +123,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Flushes the waiting ranges of `dev` now.
     ///
     /// # Errors
-    /// The error of [`iommu_flush`](crate::Iommu::iommu_flush). The ranges keep waiting.
+    /// The error of [`iommu_flush`](crate::Platform::iommu_flush). The ranges keep waiting.
     pub fn flush_lazy(&self, dev: P::Device) -> Result<(), Error> {
         match self.at(dev) {
             Ok(at) => self.flush_slot(at.space),

@@ -14,7 +14,7 @@ use super::layout::{Layouter, Output, check_one_run, with_whole_length};
 use super::{At, Facts, IovaRange, Mapper, Slot, Wanted};
 use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
-    Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Iova, Locks,
+    Caching, Coherency, Constraint, DeviceInfo, Direction, DmaAddr, DmaSegment, Error, Locks,
     Platform, Prot, Segment, SegmentKind, SegmentMode,
 };
 
@@ -84,7 +84,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         (first, len): (u64, u64),
     ) -> Result<(), Error> {
         if len > 0 {
-            let removed = self.platform.iommu_unmap(at.group, Iova::new(first), len);
+            let removed = self
+                .platform
+                .iommu_unmap(at.group, DmaAddr::new(first), len);
             let flushed = removed.and_then(|()| self.platform.iommu_flush(at.group));
             if let Err(err) = flushed {
                 self.quarantine(at, range);
@@ -112,12 +114,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             let placed = plan.place(segment)?;
             output.push_placed(range.base, &placed)?;
             let iova = range.base.checked_add(placed.base).ok_or(Error::Invalid)?;
-            let (iova, prot) = (Iova::new(iova), prot(&wanted, info, segment.kind));
+            let (iova, prot) = (DmaAddr::new(iova), prot(&wanted, info, segment.kind));
             self.platform
                 .iommu_map(group, iova, placed.phys, placed.mapped, prot)?;
             *done = placed.base.saturating_add(placed.mapped);
         }
-        let first = Iova::new(range.base);
+        let first = DmaAddr::new(range.base);
         self.platform.iommu_map_done(group, first, range.len)?;
         Ok(output.segments)
     }

@@ -490,12 +490,12 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Returns the platform's description of `dev`. Fails with `Invalid` for a nonexistent device, or for limits
     /// or page sizes that no memory could meet, and with `Unsupported` for a non-coherent device if the platform has
-    /// no cache maintenance ([`Caches`](crate::Caches)).
+    /// no cache maintenance.
     fn device_info(&self, dev: P::Device) -> Result<DeviceInfo, Error> {
         let info = self.platform.device_info(dev);
         let info = info.filter(DeviceInfo::is_valid).ok_or(Error::Invalid)?;
         match info.coherency {
-            Coherency::NonCoherent if !P::IS_SUPPORTED => Err(Error::Unsupported),
+            Coherency::NonCoherent if !P::HAS_CACHE_MAINTENANCE => Err(Error::Unsupported),
             _ => Ok(info),
         }
     }

@@ -10,8 +10,8 @@ use super::layout::to_boundary;
 use super::{At, IovaRange, Mapper, Mapping, Runs, Slot, round_up};
 use crate::ranges::RangeRoom;
 use crate::{
-    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, Error, Iova, Layout,
-    Locks, PhysAddr, Platform, Segment, SegmentKind, SegmentMode, SyncFor,
+    Attrs, BounceMode, Caching, Coherency, DeviceInfo, Direction, DmaAddr, Error, Locks, PhysAddr,
+    Platform, Segment, SegmentKind, SegmentMode, SyncFor,
 };
 use core::mem::ManuallyDrop;
 use core::num::NonZeroU64;
@@ -72,12 +72,9 @@ impl Wanted {
 }
 
 impl<D> Facts<D> {
-    /// Returns how pages must lie so that the device sees them as one run.
-    pub(crate) const fn one_run_layout(&self) -> Layout {
-        match self.granule {
-            Some(_) => Layout::Scattered,
-            None => Layout::Contiguous,
-        }
+    /// Returns whether pages must be contiguous so that the device sees them as one run.
+    pub(crate) const fn needs_contiguous(&self) -> bool {
+        self.granule.is_none()
     }
 
     /// Returns whether the IOMMU's pages in which these runs lie may hold bytes of other owners. `owned` is an
@@ -225,7 +222,10 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Ok(None);
         };
         let prot = prot(&wanted, info, segment.kind);
-        let (iova, phys) = (Iova::new(base), PhysAddr::new(segment.addr.get() - offset));
+        let (iova, phys) = (
+            DmaAddr::new(base),
+            PhysAddr::new(segment.addr.get() - offset),
+        );
         if synced {
             // The device sees the memory at once, and must not see older bytes than the CPU.
             self.platform.cache_clean(segment.addr, segment.len);
@@ -288,7 +288,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut memory = mapping.memory;
         // Removes the device's view first, so that the CPU sees the device's last writes.
         if let Some(range) = iova {
-            let first = Iova::new(range.base);
+            let first = DmaAddr::new(range.base);
             let mut removed = self.platform.iommu_unmap(at.group, first, range.len);
             // A mapping that bounces is flushed now, because other mappings may reuse its slots next.
             let waits = !now && !bounces && removed.is_ok() && self.may_wait(at);

@@ -51,7 +51,7 @@ pub struct RangeAllocator {
 
 impl RangeAllocator {
     /// Maximum number of separate regions that a host can reserve in an I/O address space
-    /// ([`Iommu::reserved_iova`](crate::Iommu::reserved_iova)).
+    /// ([`Iommu::reserved_iova`](crate::Platform::reserved_iova)).
     pub const MAX_RESERVED: usize = 64;
 
     /// Makes an allocator of the whole granules from address `first` to `last`, both included. `granule` is a power

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use vb3_dma::iopt::TableMemory;
-use vb3_dma::{Constraint, Error, Iova, PhysAddr, Reason};
+use vb3_dma::{Constraint, DmaAddr, Error, PhysAddr, Reason};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
@@ -125,7 +125,7 @@ impl TableMemory for Tables {
         self.dirty.retain(|word| !range.contains(word));
     }
 
-    fn break_block(&mut self, iova: Iova, len: u64) {
+    fn break_block(&mut self, iova: DmaAddr, len: u64) {
         self.broken.push((iova.get(), len));
     }
 }

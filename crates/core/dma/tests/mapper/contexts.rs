@@ -2,10 +2,10 @@
 //! another context sleeps inside a call.
 
 use std::sync::{Barrier, Mutex, mpsc};
-use vb3_dma::mapped::{Cpu, Raw, ToDevice};
+use vb3_dma::mapped::{CpuOwned, Mapped, Raw, ToDevice};
 use vb3_dma::{
-    Attrs, BouncePool, Caches, Caching, DeviceInfo, Direction, DmaOps, Error, FlushPolicy, Iommu,
-    Iova, KernelViews, Mapper, NoLocks, PageRequest, PageSource, PhysAddr, Prot, Segment, SyncFor,
+    Attrs, Caching, DeviceInfo, Direction, DmaAddr, DmaOps, Error, FlushPolicy, Mapper, NoLocks,
+    PageRequest, PhysAddr, Platform, Prot, Segment, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, Mutexes, PAGE, Setup, ram};
 
@@ -40,8 +40,8 @@ fn public_types_are_send_and_sync_as_they_say() {
     is_sync::<vb3_dma::iopt::Retired>();
     is_send::<vb3_dma::mapped::DmaDevice<Host<'_>>>();
     is_sync::<vb3_dma::mapped::DmaDevice<Host<'_>>>();
-    is_send::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
-    is_sync::<vb3_dma::mapped::Mapped<Host<'_>, Raw, ToDevice, Cpu>>();
+    is_send::<CpuOwned<Host<'_>, Raw, ToDevice>>();
+    is_sync::<Mapped<Host<'_>, Raw, ToDevice>>();
     is_send::<vb3_dma::mapped::CpuView<Host<'_>, ToDevice>>();
     is_send::<vb3_dma::mapped::InRuns<Raw>>();
     is_sync::<vb3_dma::mapped::InRuns<Raw>>();
@@ -65,8 +65,8 @@ fn types_say_which_threads_they_may_visit() {
         Bidirectional, Coherent, CpuView, FromDevice, NotHandedOver, OwnedMemory,
     };
     use vb3_dma::{
-        BounceMode, Clock, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Layout, Limits,
-        Live, Protected, Reason, SegmentKind, SegmentMode,
+        BounceMode, Clock, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Limits, Live,
+        Protected, Reason, SegmentKind, SegmentMode,
     };
     use vb3_dma_test::check::{Checked, Report, Site, Tracked, Violation};
     use vb3_dma_test::fake::{
@@ -77,23 +77,15 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(CountedLock<u8>, CountedLocks, MutexLock<u8>, Mutexes)>();
     any_thread::<(FakePinned, FakeUser)>();
     any_thread::<(Config, Fault, Format, Leaf)>();
-    any_thread::<(Bidirectional, FromDevice, ToDevice, Cpu, NotHandedOver<u8>)>();
-    any_thread::<vb3_dma::mapped::Device>();
+    any_thread::<(Bidirectional, FromDevice, ToDevice, NotHandedOver<u8>)>();
     any_thread::<CpuView<Host<'_>, ToDevice>>();
     any_thread::<Coherent<Host<'_>>>();
     any_thread::<OwnedMemory<Arced>>();
     any_thread::<Checked<&Mapper<Fake, Mutexes>, u8, Mutexes>>();
     any_thread::<(Tracked<u8>, Report<u8>, Site, Violation)>();
-    any_thread::<(
-        BounceMode,
-        BouncePool,
-        Caching,
-        Coherency,
-        Constraint,
-        Counters,
-    )>();
+    any_thread::<(BounceMode, Caching, Coherency, Constraint, Counters)>();
     any_thread::<(DeviceInfo, Direction, DmaSegment, FlushPolicy, IommuInfo)>();
-    any_thread::<(Layout, Limits, Live, Protected, Reason, Segment)>();
+    any_thread::<(Limits, Live, Protected, Reason, Segment)>();
     any_thread::<(SegmentKind, SegmentMode, SyncFor, Clock<Mutexes>)>();
 }
 
@@ -151,7 +143,7 @@ struct Sleepy {
     wake: Mutex<mpsc::Receiver<()>>,
 }
 
-impl PageSource for Sleepy {
+impl Platform for Sleepy {
     type Device = u32;
     type Pages = vb3_dma_test::fake::FakePages;
 
@@ -172,39 +164,31 @@ impl PageSource for Sleepy {
     fn pages_segment(&self, pages: &Self::Pages, index: usize) -> Option<Segment> {
         self.fake.pages_segment(pages, index)
     }
-}
 
-impl Caches for Sleepy {
     fn cache_clean(&self, addr: PhysAddr, len: u64) {
         self.fake.cache_clean(addr, len);
     }
     fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
         self.fake.cache_invalidate(addr, len);
     }
-}
 
-impl Iommu for Sleepy {
     fn iommu_map(
         &self,
         dev: u32,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
     ) -> Result<(), Error> {
         self.fake.iommu_map(dev, iova, phys, len, prot)
     }
-    fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u32, iova: DmaAddr, len: u64) -> Result<(), Error> {
         self.fake.iommu_unmap(dev, iova, len)
     }
     fn iommu_flush(&self, dev: u32) -> Result<(), Error> {
         self.fake.iommu_flush(dev)
     }
-}
 
-vb3_dma::without!(Sleepy: Bounce, UserPages);
-
-impl KernelViews for Sleepy {
     type Vmap = vb3_dma_test::fake::FakeVmap;
     type Mmap = ();
 
@@ -217,6 +201,8 @@ impl KernelViews for Sleepy {
     fn vmap_write(&self, vmap: &Self::Vmap, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.fake.vmap_write(vmap, offset, data)
     }
+
+    vb3_dma::without!(bounce, users);
 }
 
 /// While one context sleeps in an allocation, another one syncs and writes to coherent memory of the same device.

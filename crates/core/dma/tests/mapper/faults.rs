@@ -3,9 +3,8 @@
 
 use std::cell::Cell;
 use vb3_dma::{
-    Attrs, Bounce as _, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error,
-    FlushPolicy, Iommu as _, Iova, KernelViews as _, Layout, Limits, Live, Mapper, PageRequest,
-    PageSource, PhysAddr, Prot, Segment, SegmentMode, SyncFor,
+    Attrs, Caching, Constraint, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy,
+    Limits, Live, Mapper, PageRequest, PhysAddr, Platform, Prot, Segment, SegmentMode, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, PAGE, Setup, ram, sram};
 
@@ -416,7 +415,7 @@ fn place_wrongly(mapper: &Mapper<Fake>, promised: u64, placed: u64) {
     let pages = mapper.platform().alloc_pages(PageRequest {
         len: placed,
         granule: PAGE,
-        layout: Layout::Scattered,
+        contiguous: false,
         max_addr: PhysAddr::new(u64::MAX),
         caching: Caching::Cached,
         device: None,
@@ -454,7 +453,7 @@ struct Endless {
     inside: u64,
 }
 
-impl PageSource for Endless {
+impl Platform for Endless {
     type Device = u8;
     type Pages = ();
 
@@ -488,15 +487,15 @@ impl PageSource for Endless {
         };
         Some(Segment::pages(at, len))
     }
-}
 
-vb3_dma::without!(Endless: Caches, Iommu, Bounce, UserPages, KernelViews);
+    vb3_dma::without!(caches, iommu, bounce, users, views);
+}
 
 #[test]
 fn a_host_does_nothing_that_it_does_not_define() {
     let host = Endless::default();
     let at = PhysAddr::new(0);
-    let iova = Iova::new(0);
+    let iova = DmaAddr::new(0);
     let done = [
         host.iommu_map(0, iova, at, PAGE, Prot::READ),
         host.iommu_unmap(0, iova, PAGE),

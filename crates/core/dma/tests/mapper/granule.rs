@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use vb3_dma::{
-    Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Memory, PageSource,
+    Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Memory, Platform,
     Reason, Segment, SegmentMode, contiguous_len,
 };
 use vb3_dma_test::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use vb3_dma::mapped::{FromDevice, NotHandedOver, ToDevice};
 use vb3_dma::{
     Attrs, Constraint, DeviceInfo, Direction, DmaOps, Error, FlushPolicy, Mapper, PageRequest,
-    PageSource, Segment,
+    Platform, Segment,
 };
 use vb3_dma_test::fake::{Fake, FakePages, Mutexes, PAGE, RAM, Setup, ram};
 
@@ -199,7 +199,7 @@ fn a_hung_flush_of_waiting_ranges_frees_nothing() {
 #[test]
 fn hosts_without_caches_refuse_devices_without() {
     struct Host(Fake);
-    impl PageSource for Host {
+    impl Platform for Host {
         type Device = u32;
         type Pages = FakePages;
         fn page_size(&self) -> u64 {
@@ -217,8 +217,10 @@ fn hosts_without_caches_refuse_devices_without() {
         fn pages_segment(&self, pages: &FakePages, index: usize) -> Option<Segment> {
             self.0.pages_segment(pages, index)
         }
+
+        vb3_dma::without!(caches, iommu, bounce, users, views);
     }
-    vb3_dma::without!(Host: Caches, Iommu, Bounce, UserPages, KernelViews);
+
     for (setup, answer) in [
         (Setup::direct(), Ok(())),
         (Setup::direct().non_coherent(), Err(Error::Unsupported)),

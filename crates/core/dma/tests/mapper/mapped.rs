@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use vb3_dma::mapped::{Bidirectional, DmaDevice, FromDevice, MapperRef, ToDevice};
 use vb3_dma::{
-    Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, KernelViews, Limits, Mapper, NoLocks,
-    PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
+    Caching, DeviceInfo, DmaOps as _, Error, FlushPolicy, Limits, Mapper, NoLocks, PageRequest,
+    PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, Mutexes, PAGE, Setup, ram, sram};
 
@@ -222,7 +222,7 @@ fn what_cannot_be_one_run_is_refused() {
 /// A host whose physical addresses are offsets in this vector.
 struct Flat(Vec<AtomicU8>);
 
-impl PageSource for Flat {
+impl Platform for Flat {
     type Device = ();
     type Pages = Segment;
 
@@ -239,9 +239,7 @@ impl PageSource for Flat {
     fn pages_segment(&self, _: &Segment, _: usize) -> Option<Segment> {
         None
     }
-}
 
-impl KernelViews for Flat {
     type Vmap = Segment;
     type Mmap = ();
 
@@ -252,9 +250,9 @@ impl KernelViews for Flat {
         let start = usize::try_from(vmap.addr.get()).ok()?;
         self.0.get(start..)?.get(..usize::try_from(vmap.len).ok()?)
     }
-}
 
-vb3_dma::without!(Flat: Caches, Iommu, Bounce, UserPages);
+    vb3_dma::without!(caches, iommu, bounce, users);
+}
 
 #[test]
 fn a_host_that_can_shows_the_bytes_where_they_are() {

@@ -1,8 +1,8 @@
 //! Who owns memory, and the limits of devices.
 
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaOps, Error, IommuInfo, Iova, Layout, Limits,
-    PageRequest, PageSource, PhysAddr, Segment, SegmentKind, SyncFor,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps, Error, IommuInfo, Limits, PageRequest,
+    PhysAddr, Platform, Segment, SegmentKind, SyncFor,
 };
 use vb3_dma_test::fake::{Fake, PAGE, Setup, ram};
 
@@ -128,7 +128,7 @@ fn adopted_pages_are_mapped_and_freed() {
     let pages = mapper.platform().alloc_pages(PageRequest {
         len: 3 * PAGE,
         granule: PAGE,
-        layout: Layout::Scattered,
+        contiguous: false,
         max_addr: PhysAddr::new(u64::MAX),
         caching: Caching::Cached,
         device: None,
@@ -176,8 +176,8 @@ fn limits_that_no_memory_meets_are_an_error() {
     ];
     let pages = IommuInfo {
         page_sizes: 0,
-        first: Iova::new(0),
-        last: Iova::new(u32::MAX.into()),
+        first: DmaAddr::new(0),
+        last: DmaAddr::new(u32::MAX.into()),
     };
     let setups = bad.map(|limits| Setup {
         limits,

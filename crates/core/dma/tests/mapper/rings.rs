@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use vb3_dma::mapped::FromDevice;
 use vb3_dma::{
-    Caching, Constraint, DeviceInfo, Error, KernelViews, Limits, Mapper, PageRequest, PageSource,
-    PhysAddr, Segment,
+    Caching, Constraint, DeviceInfo, Error, Limits, Mapper, PageRequest, PhysAddr, Platform,
+    Segment,
 };
 use vb3_dma_test::fake::{PAGE, Setup};
 
@@ -22,7 +22,7 @@ struct Recorder {
     steps: RefCell<Vec<Step>>,
 }
 
-impl PageSource for Recorder {
+impl Platform for Recorder {
     type Device = ();
     type Pages = Segment;
 
@@ -42,9 +42,7 @@ impl PageSource for Recorder {
     fn pages_segment(&self, pages: &Segment, index: usize) -> Option<Segment> {
         (index == 0).then_some(*pages)
     }
-}
 
-impl KernelViews for Recorder {
     type Vmap = ();
     type Mmap = ();
 
@@ -68,9 +66,9 @@ impl KernelViews for Recorder {
     fn barrier(&self) {
         self.steps.borrow_mut().push(Step::Barrier);
     }
-}
 
-vb3_dma::without!(Recorder: Caches, Iommu, Bounce, UserPages);
+    vb3_dma::without!(caches, iommu, bounce, users);
+}
 
 /// Each integer is one access, and lies on the right side of the barrier.
 #[test]

@@ -6,7 +6,7 @@ use crate::ram::Ram;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use vb3_dma::iopt::Format;
-use vb3_dma::{Error, Iova, PhysAddr, Prot};
+use vb3_dma::{DmaAddr, Error, PhysAddr, Prot};
 
 const PAGE: u64 = 4096;
 const SIZES: u64 = 1 << 12 | 1 << 21 | 1 << 30;
@@ -34,13 +34,13 @@ impl Bench {
     }
 
     fn map(&mut self, iova: u64, phys: u64, len: u64) -> Result<(), Error> {
-        let (iova, phys) = (Iova::new(iova), PhysAddr::new(phys));
+        let (iova, phys) = (DmaAddr::new(iova), PhysAddr::new(phys));
         let table = &mut self.iommu.table;
         table.map(&mut self.ram, iova, phys, len, Prot::READ)
     }
 
     fn unmap(&mut self, iova: u64, len: u64) {
-        let iova = Iova::new(iova);
+        let iova = DmaAddr::new(iova);
         self.iommu.unmap(&mut self.ram, iova, len).unwrap();
     }
 
@@ -50,7 +50,7 @@ impl Bench {
 
     /// Returns the physical address, and the bytes from there to the end of the page.
     fn translate(&self, iova: u64) -> Option<(u64, u64)> {
-        let iova = Iova::new(iova);
+        let iova = DmaAddr::new(iova);
         let (phys, len) = self.iommu.translate(&self.ram, iova).ok()?.at(iova)?;
         Some((phys.get(), len))
     }

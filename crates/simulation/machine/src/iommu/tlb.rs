@@ -1,7 +1,7 @@
 //! A device's translation buffer.
 
 use std::cell::Cell;
-use vb3_dma::Iova;
+use vb3_dma::DmaAddr;
 use vb3_dma::iopt::Leaf;
 
 /// Number of translations in a device's buffer, a power of two.
@@ -48,19 +48,19 @@ impl Tlb {
         self.staleness = staleness;
     }
 
-    fn slot(&self, iova: Iova) -> &Cell<Option<Leaf>> {
+    fn slot(&self, iova: DmaAddr) -> &Cell<Option<Leaf>> {
         // CAST: below the number of slots.
         &self.slots[(iova.get() >> self.shift) as usize % SLOTS]
     }
 
     /// Finds the stored translation of an address.
-    pub(super) fn find(&self, iova: Iova) -> Option<Leaf> {
+    pub(super) fn find(&self, iova: DmaAddr) -> Option<Leaf> {
         let held = self.slot(iova).get()?;
         held.at(iova).map(|_| held)
     }
 
     /// Stores the result of a walk for `iova`.
-    pub(super) fn fill(&self, iova: Iova, leaf: Leaf) {
+    pub(super) fn fill(&self, iova: DmaAddr, leaf: Leaf) {
         self.slot(iova).set(Some(leaf));
     }
 
@@ -90,7 +90,7 @@ impl Tlb {
     }
 
     /// Finds a removed page that the device may still use.
-    pub(super) fn find_removed(&self, iova: Iova) -> Option<Leaf> {
+    pub(super) fn find_removed(&self, iova: DmaAddr) -> Option<Leaf> {
         let reaches = |page: &&Leaf| page.at(iova).is_some();
         self.removed.iter().rev().find(reaches).copied()
     }

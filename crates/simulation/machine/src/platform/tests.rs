@@ -2,9 +2,7 @@
 
 use crate::{Device, Machine, Profile};
 use std::sync::atomic::Ordering;
-use vb3_dma::{
-    Caching, KernelViews, Layout, PageRequest, PageSource, PhysAddr, Segment, SegmentKind,
-};
+use vb3_dma::{Caching, PageRequest, PhysAddr, Platform, Segment, SegmentKind};
 
 const PAGE: u64 = 4096;
 const PAGES: u64 = 512;
@@ -14,7 +12,7 @@ fn scattered(machine: &Machine) -> Vec<Segment> {
     let request = PageRequest::<Device> {
         len: PAGES * PAGE,
         granule: PAGE,
-        layout: Layout::Scattered,
+        contiguous: false,
         max_addr: PhysAddr::new(u64::MAX),
         caching: Caching::Cached,
         device: None,

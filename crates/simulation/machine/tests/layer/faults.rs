@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use proptest::prelude::*;
-use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
+use vb3_dma::{Attrs, Constraint, Direction, DmaOps, Error, Mapper, Platform, SyncFor};
 use vb3_machine::{Device, DeviceLimits, Event, Faults, Machine, Profile, User};
 
 const ALL_LAYERS: &str = "coherent = false\ncma = \"8MiB\"\n\

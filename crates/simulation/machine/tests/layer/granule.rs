@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use vb3_dma::{
-    Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Layout, Mapper, PageRequest,
-    PageSource, PhysAddr, contiguous_len,
+    Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, PageRequest, PhysAddr,
+    Platform, contiguous_len,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Profile, User};
 
@@ -218,7 +218,7 @@ fn ram_runs_out_in_whole_pieces() {
     let request = |len, granule| PageRequest {
         len,
         granule,
-        layout: Layout::Scattered,
+        contiguous: false,
         max_addr: PhysAddr::new(u64::MAX),
         caching: vb3_dma::Caching::Cached,
         device: None,

@@ -64,12 +64,12 @@ fn a_changed_entry_changes_where_the_device_goes() {
         let words = entries.map(|at| machine.iommu_word(at).unwrap());
         // The translation buffer keeps the table's former entry until a flush.
         machine.set_iommu_word(entries[0], words[1]);
-        vb3_dma::Iommu::iommu_flush(machine, dev).unwrap();
+        vb3_dma::Platform::iommu_flush(machine, dev).unwrap();
         let mut out = [0u8; 4];
         machine.bus_read(dev, addr, &mut out).unwrap();
         assert_eq!(out, [2; 4], "{format}: the device did not walk these bytes");
         machine.set_iommu_word(entries[0], 0);
-        vb3_dma::Iommu::iommu_flush(machine, dev).unwrap();
+        vb3_dma::Platform::iommu_flush(machine, dev).unwrap();
         let fault = machine.bus_read(dev, addr, &mut out).unwrap_err();
         assert_eq!((fault.kind, fault.level), (FaultKind::Unmapped, Some(last)));
         assert!(fault.to_string().ends_with(&format!("ended at {last})")));
@@ -187,6 +187,6 @@ fn second_pass_over_a_buffer_needs_no_table() {
         assert!(machine.set_iommu_word(root.checked_add(entry * 8).unwrap(), 0));
     }
     assert_eq!(pass(machine), 16, "from the translation buffer");
-    vb3_dma::Iommu::iommu_flush(machine, dev).unwrap();
+    vb3_dma::Platform::iommu_flush(machine, dev).unwrap();
     assert_eq!(pass(machine), 0);
 }

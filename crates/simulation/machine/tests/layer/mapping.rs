@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Layout,
-    Mapper, PageRequest, PageSource, PhysAddr, Reason, Segment, SegmentKind, contiguous_len,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, PageRequest,
+    PhysAddr, Platform, Reason, Segment, SegmentKind, contiguous_len,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
 
@@ -24,7 +24,7 @@ fn pieces(mapper: &mut Mapper<Machine>, lens: &[u64]) -> Pieces {
         let request = PageRequest {
             len: len + PAGE,
             granule: PAGE,
-            layout: Layout::Contiguous,
+            contiguous: true,
             max_addr: PhysAddr::new(u64::MAX),
             caching: Caching::Cached,
             device: None,

@@ -2,8 +2,8 @@
 
 use crate::common::*;
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Layout, Mapper, Memory, PageRequest,
-    PageSource as _, PhysAddr,
+    Attrs, Caching, Constraint, Direction, DmaOps as _, Error, Mapper, Memory, PageRequest,
+    PhysAddr, Platform as _,
 };
 use vb3_machine::{Device, DeviceLimits, Foreign, Machine, Profile, Spot, User};
 
@@ -96,7 +96,7 @@ fn deviceless_pages_and_areas_are_page_multiples() {
         let request = |len, granule| PageRequest {
             len,
             granule,
-            layout: Layout::Scattered,
+            contiguous: false,
             max_addr: PhysAddr::new(u64::MAX),
             caching: Caching::Cached,
             device: None,

@@ -2,8 +2,7 @@
 
 use crate::common::{COHERENT, PAGE, Program, machine, mapper, other_drivers, pattern, with_iommu};
 use vb3_dma::{
-    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, KernelViews as _, Mapper,
-    PageSource, PhysAddr, UserPages as _,
+    Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, PhysAddr, Platform,
 };
 use vb3_machine::{Device, DeviceLimits, Event, Machine, Spot, User};
 
@@ -118,7 +117,7 @@ fn what_is_promised_is_kept_free() {
     let request = |len| vb3_dma::PageRequest {
         len,
         granule: PAGE,
-        layout: vb3_dma::Layout::Scattered,
+        contiguous: false,
         max_addr: PhysAddr::new(u64::MAX),
         caching: Caching::Cached,
         device: None,
@@ -197,17 +196,17 @@ fn a_reserved_area_is_kept_for_who_names_it() {
     };
     assert_eq!((vpu[0].len, wifi[0].len), (AREA, M));
     // Takes all memory outside the reserved areas. The area is not touched.
-    let request = |len, layout| vb3_dma::PageRequest {
+    let request = |len, contiguous| vb3_dma::PageRequest {
         len,
         granule: PAGE,
-        layout,
+        contiguous,
         max_addr: PhysAddr::new(u64::MAX),
         caching: Caching::Cached,
         device: None,
     };
     let rest = free.ordinary.iter().map(|run| run.len).sum();
-    let all = machine.alloc_pages(request(rest, vb3_dma::Layout::Scattered));
-    let cma = machine.alloc_pages(request(8 * M, vb3_dma::Layout::Contiguous));
+    let all = machine.alloc_pages(request(rest, false));
+    let cma = machine.alloc_pages(request(8 * M, true));
     let (all, cma) = (all.unwrap(), cma.unwrap());
     let first = machine.alloc_in_area(0, 3 * M).unwrap();
     assert_eq!(machine.pages_segment(&first, 0).unwrap().addr, vpu[0].addr);

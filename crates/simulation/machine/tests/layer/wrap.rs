@@ -3,7 +3,7 @@
 use crate::common::*;
 use std::cell::RefCell;
 use std::rc::Rc;
-use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, PageSource, SyncFor};
+use vb3_dma::{Attrs, Direction, DmaOps, Error, Mapper, Platform, SyncFor};
 use vb3_dma_test::check::{Checked, Report};
 use vb3_machine::{Device, DeviceLimits, Faults, Machine, Profile, User, profile};
 

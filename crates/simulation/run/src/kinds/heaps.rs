@@ -12,8 +12,7 @@ use crate::refusals::Refused;
 use crate::remedy::{CMA_HEAP, SYSTEM_HEAP};
 use std::collections::BTreeMap;
 use vb3_dma::{
-    Attrs, Caching, Constraint, DmaOps as _, Layout, Mapper, PageRequest, PageSource as _,
-    PhysAddr, Reason,
+    Attrs, Caching, Constraint, DmaOps as _, Mapper, PageRequest, PhysAddr, Platform as _, Reason,
 };
 use vb3_dmabuf::{BufRef, Name};
 use vb3_dmabuf_files::Allocate;
@@ -37,7 +36,7 @@ struct Heap {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeapSource {
     /// Ordinary memory with this layout.
-    Any(Layout),
+    Any { contiguous: bool },
     /// The reserved area with this index.
     Area(usize),
     /// A device's own memory.
@@ -58,18 +57,18 @@ impl Heaps {
     pub(super) fn new(profile: &Profile, nodes: &[Node]) -> Self {
         let mut all = vec![Heap {
             name: SYSTEM_HEAP.to_owned(),
-            of: HeapSource::Any(Layout::Scattered),
+            of: HeapSource::Any { contiguous: false },
         }];
         if profile.cma > 0 {
             all.push(Heap {
                 name: CMA_HEAP.to_owned(),
-                of: HeapSource::Any(Layout::Contiguous),
+                of: HeapSource::Any { contiguous: true },
             });
         }
         // Source: Linux 7.2 drivers/dma-buf/heaps/cma_heap.c, CONFIG_DMABUF_HEAPS_CMA_LEGACY.
         all.extend(profile.cma_heap.iter().map(|name| Heap {
             name: name.clone(),
-            of: HeapSource::Any(Layout::Contiguous),
+            of: HeapSource::Any { contiguous: true },
         }));
         all.extend(profile.areas.iter().enumerate().map(|(number, area)| Heap {
             name: area.name.clone(),
@@ -169,17 +168,17 @@ fn allocate(ops: &Mapper<Machine>, of: HeapSource, len: u64) -> Result<Alloc, vb
     let pages = match of {
         HeapSource::Own(dev) => return ops.alloc_coherent(dev, len, Attrs::empty()),
         HeapSource::Area(area) => machine.alloc_in_area(area, len)?,
-        HeapSource::Any(layout) => {
-            let granule = match layout {
-                Layout::Scattered => machine.unmapped_granule(),
-                Layout::Contiguous => machine.page_size(),
+        HeapSource::Any { contiguous } => {
+            let granule = match contiguous {
+                false => machine.unmapped_granule(),
+                true => machine.page_size(),
             };
             machine.alloc_pages(PageRequest {
                 len: len
                     .checked_next_multiple_of(granule)
                     .ok_or(vb3_dma::Error::Invalid)?,
                 granule,
-                layout,
+                contiguous,
                 max_addr: PhysAddr::new(u64::MAX),
                 caching: Caching::Cached,
                 device: None,

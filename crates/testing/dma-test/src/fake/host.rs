@@ -1,12 +1,12 @@
 //! Implementation of the host's traits for the fake.
 
-use super::{DIRT, Entry, Fake, PAGE};
+use super::{DIRT, Entry, Fake, FakePinned, FakeUser, PAGE};
 use std::collections::btree_map::Entry as Slot;
 use std::vec;
 use std::vec::Vec;
 use vb3_dma::{
-    Bounce, BouncePool, Caches, Caching, Constraint, DeviceInfo, DmaAddr, Error, Iommu, Iova,
-    KernelViews, Layout, PageRequest, PageSource, PhysAddr, Prot, Reason, Segment,
+    Caching, Constraint, DeviceInfo, DmaAddr, Error, PageRequest, PhysAddr, Platform, Prot, Reason,
+    Segment,
 };
 
 /// Allocated pages: pieces that are not adjacent, or one run.
@@ -45,9 +45,11 @@ fn byte_of(runs: impl Iterator<Item = (u64, u64)>, offset: u64) -> Option<u64> {
     None
 }
 
-impl PageSource for Fake {
+impl Platform for Fake {
     type Device = u32;
     type Pages = FakePages;
+    type User = FakeUser;
+    type Pinned = FakePinned;
 
     fn page_size(&self) -> u64 {
         PAGE
@@ -87,11 +89,11 @@ impl PageSource for Fake {
         };
         assert!(granule.is_power_of_two() && granule >= PAGE);
         assert!(request.len > 0 && request.len % granule == 0);
-        let runs = match request.layout {
-            Layout::Scattered => (0..request.len / granule)
+        let runs = match request.contiguous {
+            false => (0..request.len / granule)
                 .map(|_| (state.take_piece(granule), granule))
                 .collect(),
-            Layout::Contiguous => {
+            true => {
                 state.pages_out += request.len / PAGE;
                 vec![(state.take_new(request.len, granule), request.len)]
             }
@@ -142,9 +144,7 @@ impl PageSource for Fake {
     fn min_address_align(&self, dev: u32) -> u64 {
         self.of(dev).align
     }
-}
 
-impl Caches for Fake {
     fn cache_clean(&self, addr: PhysAddr, len: u64) {
         self.state().memory.clean(addr.get(), len);
     }
@@ -152,9 +152,7 @@ impl Caches for Fake {
     fn cache_invalidate(&self, addr: PhysAddr, len: u64) {
         self.state().memory.invalidate(addr.get(), len);
     }
-}
 
-impl Iommu for Fake {
     fn iommu_group(&self, dev: u32) -> u32 {
         self.table_of(dev)
     }
@@ -162,7 +160,7 @@ impl Iommu for Fake {
     fn iommu_map(
         &self,
         dev: u32,
-        iova: Iova,
+        iova: DmaAddr,
         phys: PhysAddr,
         len: u64,
         prot: Prot,
@@ -189,7 +187,7 @@ impl Iommu for Fake {
         Ok(())
     }
 
-    fn iommu_unmap(&self, dev: u32, iova: Iova, len: u64) -> Result<(), Error> {
+    fn iommu_unmap(&self, dev: u32, iova: DmaAddr, len: u64) -> Result<(), Error> {
         let mut state = self.state();
         if state.unmap_fails {
             return Err(Error::Unsupported);
@@ -214,26 +212,24 @@ impl Iommu for Fake {
         Ok(())
     }
 
-    fn iommu_map_done(&self, _: u32, _: Iova, _: u64) -> Result<(), Error> {
+    fn iommu_map_done(&self, _: u32, _: DmaAddr, _: u64) -> Result<(), Error> {
         self.state().may_fail()
     }
 
-    fn reserved_iova(&self, dev: u32, index: usize) -> Option<(Iova, Iova)> {
+    fn reserved_iova(&self, dev: u32, index: usize) -> Option<(DmaAddr, DmaAddr)> {
         let region = self.of(dev).reserved.get(index)?;
-        Some((Iova::new(region.0), Iova::new(region.1)))
+        Some((DmaAddr::new(region.0), DmaAddr::new(region.1)))
     }
 
     fn is_untrusted(&self, dev: u32) -> bool {
         self.of(dev).untrusted && !self.setup.trusted.contains(&dev)
     }
-}
 
-impl Bounce for Fake {
-    fn bounce_pool(&self) -> Option<BouncePool> {
-        (self.setup.pool_bytes > 0).then_some(BouncePool {
-            base: PhysAddr::new(self.setup.pool_base),
-            len: self.setup.pool_bytes,
-        })
+    fn bounce_pool(&self) -> Option<Segment> {
+        (self.setup.pool_bytes > 0).then_some(Segment::pages(
+            PhysAddr::new(self.setup.pool_base),
+            self.setup.pool_bytes,
+        ))
     }
 
     fn is_private(&self, _: u32, segment: Segment) -> bool {
@@ -262,9 +258,7 @@ impl Bounce for Fake {
         state.memory.cpu_write(slot.get(), &vec![0; len as usize]);
         state.memory.clean(slot.get(), len);
     }
-}
 
-impl KernelViews for Fake {
     type Vmap = FakeVmap;
     /// The address and length of the physical range that a program would see.
     type Mmap = (u64, u64);
@@ -316,5 +310,27 @@ impl KernelViews for Fake {
     fn mmap_physical(&self, range: Segment) -> Result<(u64, u64), Error> {
         self.state().may_fail()?;
         Ok((range.addr.get(), range.len))
+    }
+
+    fn pin_user(
+        &self,
+        user: &FakeUser,
+        addr: u64,
+        len: u64,
+        device_writes: bool,
+    ) -> Result<FakePinned, Error> {
+        self.pin(user, addr, len, device_writes)
+    }
+
+    fn unpin_user(&self, _: FakePinned, _: bool) {
+        self.state().pins -= 1;
+    }
+
+    fn pinned_segment(&self, pinned: &FakePinned, index: usize) -> Option<Segment> {
+        self.pages_segment(&pinned.pages, index)
+    }
+
+    fn pin_is_current(&self, pinned: &FakePinned, user: &FakeUser, addr: u64) -> bool {
+        self.is_current(pinned, user, addr)
     }
 }

@@ -3,7 +3,7 @@
 use super::{Fake, FakePages, PAGE, RAM, State};
 use std::vec;
 use std::vec::Vec;
-use vb3_dma::{Constraint, Error, PageSource as _, PhysAddr, Reason, Segment, UserPages};
+use vb3_dma::{Constraint, Error, PhysAddr, Reason, Segment};
 
 /// A program. The default program has RAM at every address. A program that [`Fake::add_user`] made has its
 /// memory at [`FakeUser::BASE`].
@@ -27,7 +27,7 @@ pub(super) struct ProgramMemory {
 /// Pinned memory of a program.
 #[derive(Debug)]
 pub struct FakePinned {
-    pages: FakePages,
+    pub(super) pages: FakePages,
     user: FakeUser,
     addr: u64,
     version: u64,
@@ -104,11 +104,8 @@ impl State {
     }
 }
 
-impl UserPages for Fake {
-    type User = FakeUser;
-    type Pinned = FakePinned;
-
-    fn pin_user(
+impl Fake {
+    pub(super) fn pin(
         &self,
         user: &FakeUser,
         addr: u64,
@@ -134,15 +131,7 @@ impl UserPages for Fake {
         })
     }
 
-    fn unpin_user(&self, _: FakePinned, _: bool) {
-        self.state().pins -= 1;
-    }
-
-    fn pinned_segment(&self, pinned: &FakePinned, index: usize) -> Option<Segment> {
-        self.pages_segment(&pinned.pages, index)
-    }
-
-    fn pin_is_current(&self, pinned: &FakePinned, user: &FakeUser, addr: u64) -> bool {
+    pub(super) fn is_current(&self, pinned: &FakePinned, user: &FakeUser, addr: u64) -> bool {
         let version = self.state().version(*user);
         (pinned.user, pinned.addr, pinned.version) == (*user, addr, version)
     }
