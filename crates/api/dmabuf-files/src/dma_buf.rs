@@ -9,7 +9,7 @@ use crate::sys::{
 };
 use std::mem::offset_of;
 use vb3_dmabuf::fence::Usage;
-use vb3_dmabuf::{Name, SyncFlags};
+use vb3_dmabuf::{Name, sync_flags};
 use vb3_frontend::{Errno, Image, Ioctl, NumberAt};
 
 /// An ioctl on a dma-buf.
@@ -72,7 +72,7 @@ impl DmaBufRequest {
 /// flags are invalid.
 #[must_use]
 pub fn usage_of_access(flags: u64) -> Option<Usage> {
-    let Ok((_, false)) = SyncFlags::decode(flags) else {
+    let Ok((_, false)) = sync_flags(flags) else {
         return None;
     };
     // CAST: valid flags have no upper half.

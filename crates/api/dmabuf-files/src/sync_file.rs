@@ -5,7 +5,7 @@
 use crate::request::{Call, FileKind};
 use crate::sys::{sync_fence_info, sync_file_info, sync_merge_data, sync_set_deadline};
 use std::mem::offset_of;
-use vb3_dmabuf::fence::{FenceOutcome, Status};
+use vb3_dmabuf::fence::Status;
 use vb3_frontend::{Errno, Image, Ioctl, NumberAt};
 
 /// Length of a name's field in bytes, including the NUL.
@@ -203,11 +203,10 @@ const fn number_of(status: Status) -> i32 {
     match status {
         Status::Pending => 0,
         Status::Ended {
-            outcome: FenceOutcome::Done,
-            ..
+            outcome: Ok(()), ..
         } => 1,
         Status::Ended {
-            outcome: FenceOutcome::Failed(errno),
+            outcome: Err(errno),
             ..
         } => -errno,
     }

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 use vb3_dma::{Limits, Protected};
-use vb3_dmabuf::solve::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Run};
+use vb3_dmabuf::solve::{Heap, MemoryRequest, Needs, Run};
 use vb3_dmabuf::solve::{Translation, conflict, solve};
 
 const ROUNDS: usize = 101;
@@ -31,10 +31,7 @@ fn devices(last_mask: u64) -> Vec<Needs> {
                 free_bytes: 1 << 30,
             }),
             one_run: true,
-            picture: PictureNeeds {
-                stride_align: 16 << (n % 5),
-                ..PictureNeeds::default()
-            },
+            stride_align: 16 << (n % 5),
             ..Needs::default()
         })
         .collect()
@@ -54,9 +51,9 @@ fn picky(is_let_in: bool) -> Vec<Needs> {
     devices
 }
 
-fn heap(kind: HeapKind, free: &[Run]) -> Heap<'_> {
+fn heap(piece: Option<u64>, free: &[Run]) -> Heap<'_> {
     Heap {
-        kind,
+        piece,
         free,
         directed: true,
         align: 4096,
@@ -88,9 +85,7 @@ fn measure(name: &str, request: &MemoryRequest, devices: &[Needs], heaps: &[Heap
     let said = match call() {
         (Some(placed), _) => format!("heap {}, {} bytes", placed.heap, placed.len_bytes),
         (None, refused) => {
-            let count = refused
-                .flatten()
-                .map_or(0, |refused| refused.demands().count());
+            let count = refused.flatten().map_or(0, |refused| refused.count());
             format!("refused for {count} of the demands")
         }
     };
@@ -121,12 +116,12 @@ fn main() {
         len: 256 << 20,
     }];
     let heaps = [
-        heap(HeapKind::Pieces(4096), &high),
-        heap(HeapKind::Contiguous, &high),
-        heap(HeapKind::Contiguous, &small),
-        heap(HeapKind::Pieces(65536), &small),
-        heap(HeapKind::Contiguous, &small),
-        heap(HeapKind::Contiguous, &cma),
+        heap(Some(4096), &high),
+        heap(None, &high),
+        heap(None, &small),
+        heap(Some(65536), &small),
+        heap(None, &small),
+        heap(None, &cma),
     ];
     let suits = devices(u64::from(u32::MAX));
     let refused = devices((1 << 20) - 1);

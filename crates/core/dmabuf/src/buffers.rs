@@ -1,7 +1,7 @@
 //! The registry of memories and dma-bufs for a host without a kernel below it.
 
-use crate::fence::{FenceOutcome, Fences, Owner, Usage};
-use crate::file::{Access, Name, SyncFlags};
+use crate::fence::{Fences, Owner, Usage};
+use crate::file::{Access, Name, sync_flags};
 use crate::ids::{BufId, MemoryId};
 use crate::shared::imports::Import;
 use crate::{
@@ -15,7 +15,7 @@ use core::sync::atomic::Ordering::{Acquire, Release};
 use vb3_dma::{Clock, Direction, DmaOps, DmaSegment, Lock, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
-pub type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
+type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
 
 /// One counted reference to a dma-buf, for example that of its file.
 #[must_use = "a reference goes back through `put_buf`"]
@@ -66,7 +66,7 @@ impl Vma {
     }
 }
 
-/// A device attached to a memory of the registry.
+/// A device attached to a memory of the registry, or a plane's share of such an attachment (an import).
 #[must_use = "an attachment goes back through `detach`"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct AttachRef {
@@ -75,28 +75,6 @@ pub struct AttachRef {
 }
 
 impl AttachRef {
-    /// Returns the id of the memory.
-    #[must_use]
-    pub const fn memory(&self) -> MemoryId {
-        self.memory
-    }
-
-    /// Returns the attachment's key in the memory ([`Shared::attachments`]).
-    #[must_use]
-    pub const fn key(&self) -> SlabKey {
-        self.key
-    }
-}
-
-/// A plane's use of a dma-buf. All planes of one device and direction share one attachment to the dma-buf.
-#[must_use = "an import goes back through `put_import`"]
-#[derive(Debug, PartialEq, Eq)]
-pub struct ImportRef {
-    memory: MemoryId,
-    key: SlabKey,
-}
-
-impl ImportRef {
     /// Returns the id of the memory.
     #[must_use]
     pub const fn memory(&self) -> MemoryId {
@@ -151,6 +129,18 @@ pub struct Live {
     pub mapped: u64,
     /// Mappings in programs.
     pub program_mappings: u64,
+    /// Imports: one for each device and direction of a dma-buf.
+    pub imports: u64,
+    /// Pinned ranges of programs, which the crate `vb3-plane` counts.
+    pub user_planes: u64,
+}
+
+impl Live {
+    /// Returns whether everything is released.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The memories that have changed since the host's last query.
@@ -464,12 +454,21 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.drop_user(memory, UserKind::Plane);
     }
 
-    /// Detaches a device, and removes its mapping if there still is one.
+    /// Detaches a device, and removes its mapping if there still is one. For an import, ends one plane's use of it.
     pub fn detach(&self, attachment: AttachRef) {
         let AttachRef { memory: id, key } = attachment;
         let cx = self.cx();
-        self.memories.with(id.0, |memory| memory.detach(&cx, key));
-        self.note_change(id);
+        let ended = self.memories.with(id.0, |memory| {
+            if memory.is_import(key) {
+                return memory.put_import(&cx, key).map(Some);
+            }
+            memory.detach(&cx, key);
+            Some(None)
+        });
+        if let Some(entry) = ended.flatten() {
+            entry.map(|entry| self.imports.remove(entry));
+            self.note_change(id);
+        }
     }
 
     /// Attaches a device to a dma-buf for a plane, or joins the import of another plane of this device and direction.
@@ -484,11 +483,11 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         buf: &BufRef,
         dev: O::Device,
         direction: Direction,
-    ) -> Result<ImportRef, Error> {
+    ) -> Result<AttachRef, Error> {
         let (memory, buf) = (buf.memory, buf.id);
         let join = |memory: &mut SharedMemory<O>| memory.join_import(dev, direction, buf);
         if let Some(key) = self.with_memory(memory, |memory, _| join(memory))? {
-            return Ok(ImportRef { memory, key });
+            return Ok(AttachRef { memory, key });
         }
         // Two threads may both find no import and both make one. That only costs an attachment.
         let attachment = self.attach(memory, dev, AttachKind::Dynamic)?;
@@ -508,17 +507,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             memory.set_import(key, import);
             Ok(())
         })?;
-        Ok(ImportRef { memory, key })
-    }
-
-    /// Ends a plane's use of an import.
-    pub fn put_import(&self, import: ImportRef) {
-        let ImportRef { memory: id, key } = import;
-        let cx = self.cx();
-        let ended = self
-            .memories
-            .with(id.0, |memory| memory.put_import(&cx, key));
-        self.forget_import(id, ended.flatten());
+        Ok(AttachRef { memory, key })
     }
 
     /// Ends the idle imports of a device, and returns their number. Hosts call this when the device's driver has freed
@@ -543,12 +532,6 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             self.imports.remove(entry);
             self.note_change(memory);
         }
-    }
-
-    /// Returns the number of imports, including idle ones.
-    #[must_use]
-    pub fn import_count(&self) -> usize {
-        self.imports.len()
     }
 
     /// Drops one user of a memory. Dropping the last user frees the memory.
@@ -673,7 +656,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// `Invalid` (EINVAL) for unknown bits, no direction, or a dma-buf that is gone; `Dma` as
     /// [`Shared::begin_cpu_access`] and [`Shared::end_cpu_access`].
     pub fn sync(&self, id: BufId, flags: u64) -> Result<(), Error> {
-        let (direction, end) = SyncFlags::decode(flags)?;
+        let (direction, end) = sync_flags(flags)?;
         let memory = self.buf(id).ok_or(Error::Invalid)?.memory;
         self.with_memory(memory, |memory, cx| {
             if end {
@@ -703,7 +686,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let revoked = self.memories.with(id.0, |memory| memory.revoke(&cx));
         self.note_change(id);
         if revoked.is_some() {
-            let outcome = FenceOutcome::Failed(Error::Revoked.errno());
+            let outcome = Err(Error::Revoked.errno());
             self.with_fences(|fences, now_ns| fences.end_accesses(id, outcome, now_ns));
         }
         revoked.unwrap_or(Ok(()))
@@ -715,6 +698,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let mut live = Live {
             memories: u64::try_from(self.memories.len()).unwrap_or(u64::MAX),
             bufs: u64::try_from(self.bufs.len()).unwrap_or(u64::MAX),
+            imports: u64::try_from(self.imports.len()).unwrap_or(u64::MAX),
             ..Live::default()
         };
         let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);

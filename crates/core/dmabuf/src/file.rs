@@ -1,44 +1,34 @@
 //! Constants, flags and names of a dma-buf's file operations.
 
 use crate::Error;
-use bitflags::bitflags;
 use core::fmt;
 use vb3_dma::Direction;
 
-/// `DMA_BUF_IOCTL_SYNC`. Its argument is one `u64` of [`SyncFlags`].
+/// `DMA_BUF_IOCTL_SYNC`. Its argument is one `u64`, which [`sync_flags`] decodes.
 ///
 /// [`Fences::export`](crate::fence::Fences::export) and [`Fences::import`](crate::fence::Fences::import) serve
 /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
 pub const IOCTL_SYNC: u32 = 0x4008_6200;
 
-bitflags! {
-    /// The flags of `DMA_BUF_IOCTL_SYNC`.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    pub struct SyncFlags: u64 {
-        /// The CPU reads the memory.
-        const READ = 1 << 0;
-        /// The CPU writes the memory.
-        const WRITE = 1 << 1;
-        /// The access ends. Without this flag, the access begins.
-        const END = 1 << 2;
-    }
-}
+/// Flag of `DMA_BUF_IOCTL_SYNC`: the CPU reads the memory.
+const SYNC_READ: u64 = 1 << 0;
+/// Flag of `DMA_BUF_IOCTL_SYNC`: the CPU writes the memory.
+const SYNC_WRITE: u64 = 1 << 1;
+/// Flag of `DMA_BUF_IOCTL_SYNC`: the access ends. Without this flag, the access begins.
+const SYNC_END: u64 = 1 << 2;
 
-impl SyncFlags {
-    /// Checks a program's flags. Returns the direction, and true if the access ends.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for unknown bits or no direction.
-    pub fn decode(raw: u64) -> Result<(Direction, bool), Error> {
-        let flags = Self::from_bits(raw).ok_or(Error::Invalid)?;
-        let direction = match (flags.contains(Self::READ), flags.contains(Self::WRITE)) {
-            (true, true) => Direction::Bidirectional,
-            (true, false) => Direction::FromDevice,
-            (false, true) => Direction::ToDevice,
-            (false, false) => return Err(Error::Invalid),
-        };
-        Ok((direction, flags.contains(Self::END)))
-    }
+/// Checks a program's flags of `DMA_BUF_IOCTL_SYNC`. Returns the direction, and true if the access ends.
+///
+/// # Errors
+/// `Invalid` (EINVAL) for unknown bits or no direction.
+pub const fn sync_flags(raw: u64) -> Result<(Direction, bool), Error> {
+    let direction = match raw & !SYNC_END {
+        SYNC_READ => Direction::FromDevice,
+        SYNC_WRITE => Direction::ToDevice,
+        raw if raw == SYNC_READ | SYNC_WRITE => Direction::Bidirectional,
+        _ => return Err(Error::Invalid),
+    };
+    Ok((direction, raw & SYNC_END != 0))
 }
 
 /// The access mode of a dma-buf's file.

@@ -106,12 +106,12 @@ mod table;
 mod tests;
 
 #[cfg(feature = "alloc")]
-pub use buffers::{AttachRef, BufInfo, BufRef, Buffers, ImportRef, Live, SharedMemory, Vma};
+pub use buffers::{AttachRef, BufInfo, BufRef, Buffers, Live, Vma};
 pub use error::Error;
-pub use file::{Access, IOCTL_SYNC, Name, SyncFlags};
+pub use file::{Access, IOCTL_SYNC, Name, sync_flags};
 #[cfg(feature = "alloc")]
 pub use ids::{BufId, MemoryId};
-pub use observer::{Cx, MissingSync, Observer, SyncKind};
+pub use observer::{Cx, MissingSync, Observer};
 pub use shared::{AttachKind, Attachment, Backing, Closed, Shared, Spec, UserKind, intersect};
 #[cfg(feature = "managed")]
 pub use shared::{Holder, HolderKind, Placer};

@@ -2,28 +2,20 @@
 
 use vb3_dma::{DmaOps, SyncFor};
 
-/// The call that a CPU access lacked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SyncKind {
-    /// `DMA_BUF_SYNC_START | READ`: the CPU may read bytes that it cached before a device wrote.
-    BeginRead,
-    /// `DMA_BUF_SYNC_END | WRITE`: a device may read the old bytes that the CPU has overwritten.
-    EndWrite,
-}
-
 /// A CPU access without a necessary `DMA_BUF_IOCTL_SYNC`.
 ///
-/// `BeginRead` only describes the memory: a device wrote while a program had it mapped, and no sync for the
+/// Without `DMA_BUF_SYNC_START | READ`, the CPU may read bytes that it cached before a device wrote. Without
+/// `DMA_BUF_SYNC_END | WRITE`, a device may read the old bytes that the CPU has overwritten. The first case only describes the memory: a device wrote while a program had it mapped, and no sync for the
 /// CPU followed before the memory was passed on. It does not prove that the program read the memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MissingSync<D> {
     /// The host's tag of the memory ([`crate::Shared::set_tag`]).
     pub tag: u64,
-    /// The missing call.
-    pub sync: SyncKind,
-    /// The device that wrote (`BeginRead`) or is about to read (`EndWrite`).
+    /// The side whose view lacked the sync: `Cpu` for `START | READ`, `Device` for `END | WRITE`.
+    pub sync: SyncFor,
+    /// The device that wrote (`Cpu`) or is about to read (`Device`).
     pub device: D,
-    /// When the device wrote (`BeginRead`) or received the memory (`EndWrite`), by the host's clock.
+    /// When the device wrote (`Cpu`) or received the memory (`Device`), by the host's clock.
     pub at_ns: u64,
     /// Bytes that differ between the views of CPU and device; `None` if the host cannot know.
     pub stale_bytes: Option<u64>,

@@ -12,7 +12,7 @@ use vb3_dma::{
     Attrs, DeviceInfo, Direction, DmaAddr, Error, IommuInfo, Limits, Lock, Locks, Mapper,
     PageRequest, PhysAddr, Platform, Prot, Segment, SegmentKind,
 };
-use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
+use vb3_dmabuf::fence::{Owner, Usage};
 use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
 
 const PAGE: u64 = 4096;
@@ -246,7 +246,7 @@ fn fences_are_looked_at_inside_a_memory() {
             buffers.with_fences(|fences, _| fences.begin_access(id, &mut timeline, Usage::Write));
         begun.unwrap();
         buffers.revoke(id).unwrap();
-        buffers.with_fences(|fences, now_ns| fences.close(timeline, FenceOutcome::Done, now_ns));
+        buffers.with_fences(|fences, now_ns| fences.close(timeline, Ok(()), now_ns));
     };
     explore(look, access, drop_plane);
 }

@@ -64,9 +64,8 @@ pub use due::{Due, MemoryKind, due};
 pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
 pub use planes::{
-    Allocator, Cookie, Counters, CpuView, Device, Live, Plane, PlaneMmap, Planes, RefusedImport,
-    SgView, UserId, UserRange,
+    Allocator, Cookie, Counters, Device, Plane, PlaneMmap, Planes, RefusedImport, UserId,
+    UserRange, View,
 };
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};
-pub use vb3_dmabuf::fence::FenceOutcome;

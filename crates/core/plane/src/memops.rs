@@ -3,7 +3,6 @@
 use bitflags::bitflags;
 use core::fmt;
 use vb3_dma::{Attrs, Coherency, Direction, Reason};
-use vb3_dmabuf::fence::FenceOutcome;
 use vb3_dmabuf::{Backing, Spec};
 
 pub use vb3_dmabuf::Access as ExportAccess;
@@ -241,7 +240,7 @@ pub trait MemOps {
 
     /// Ends the driver's access. Does nothing without an earlier
     /// [`begin_access`](Self::begin_access).
-    fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {}
+    fn end_access(&self, plane: &mut Self::Plane, outcome: Result<(), i32>) {}
 
     /// Returns whether the driver must wait for fences that a program imported for the plane's
     /// memory.

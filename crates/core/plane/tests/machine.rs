@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::Mutex;
 use vb3_dma::{DmaAddr, Mapper, SyncFor};
-use vb3_dmabuf::{BufRef, MissingSync, Observer, SyncKind};
+use vb3_dmabuf::{BufRef, MissingSync, Observer};
 use vb3_machine::profile::BUILTINS;
 use vb3_machine::{
     Device as Dev, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory,
@@ -230,8 +230,8 @@ fn cpu_reads_stale_bytes_without_sync() {
                 .iter()
                 .map(|m| m.sync)
                 .collect();
-            let expected: &[SyncKind] = if noncoherent && !sync {
-                &[SyncKind::BeginRead]
+            let expected: &[SyncFor] = if noncoherent && !sync {
+                &[SyncFor::Cpu]
             } else {
                 &[]
             };

@@ -79,7 +79,7 @@ fn live_and_end(planes: &Shared) {
     for plane in [&mut frame, &mut shown] {
         planes.prepare(plane, HintSkip::empty()).unwrap();
         planes.begin_access(plane);
-        planes.end_access(plane, vb3_plane::FenceOutcome::Done);
+        planes.end_access(plane, Ok(()));
         planes.finish(plane, HintSkip::empty()).unwrap();
     }
     planes.unmap_dmabuf(&mut shown);

@@ -89,7 +89,7 @@ impl<M: MemOps> Plane<M> {
         match (&wanted.source, &self.dmabuf) {
             (PlaneSource::Mmap, _) => true,
             (PlaneSource::UserPtr { user, addr }, _) => {
-                self.info.location == PlaneLocation::UserPtr(*addr)
+                self.info.cookie == PlaneLocation::UserPtr(*addr)
                     && same_length
                     && mem.is_current(memory, user, *addr)
             }
@@ -115,7 +115,7 @@ impl<M: MemOps> Plane<M> {
             PlaneSource::UserPtr { user, addr } => {
                 let memory = mem.get_userptr(device, user, *addr, length, direction)?;
                 self.memory = Some(memory);
-                self.info.location = PlaneLocation::UserPtr(*addr);
+                self.info.cookie = PlaneLocation::UserPtr(*addr);
             }
             PlaneSource::DmaBuf { buf, fd } => {
                 let (plane, fd) = (number, *fd);
@@ -124,7 +124,7 @@ impl<M: MemOps> Plane<M> {
                 // Attaches each plane separately, even if several name the same dma-buf, so that each
                 // plane's length is checked.
                 self.memory = Some(mem.attach_dmabuf(device, named, length, direction)?);
-                self.info.location = PlaneLocation::Fd(fd);
+                self.info.cookie = PlaneLocation::Fd(fd);
             }
         }
         self.info.length_bytes = length;

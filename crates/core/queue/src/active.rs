@@ -6,24 +6,23 @@ use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, SeqCst};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// A timecode, which the queue passes on without interpreting it.
-pub type Timecode = [u8; 16];
-
 /// The token is no longer valid: the buffer went back to the program, or its memory was freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the device no longer owns the buffer")]
 pub struct Stale;
 
-/// One plane, as a driver sees it.
+/// One plane of a buffer: as its driver sees it, or as QUERYBUF returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlaneView<C> {
-    /// How the driver reaches the plane: a DMA address, or a CPU mapping.
+    /// For drivers, how they reach the plane: a DMA address, or a CPU mapping. For programs, a
+    /// [`PlaneLocation`](crate::PlaneLocation).
     pub cookie: C,
     /// Bytes that the plane can hold.
     pub length_bytes: u64,
-    /// Bytes used. On OUTPUT, the program has written them; on CAPTURE, the device will.
+    /// Bytes used, including those before `data_offset`. On OUTPUT, the program has written them; on CAPTURE, the device
+    /// will.
     pub payload_bytes: u64,
-    /// Offset of the first data byte, in bytes.
+    /// Offset of the first data byte, in bytes: the program's value on OUTPUT, the device's on CAPTURE.
     pub data_offset: u64,
 }
 
@@ -264,7 +263,7 @@ pub struct Active<C> {
     pub(crate) generation: u64,
     pub(crate) timestamp_ns: u64,
     pub(crate) field: u32,
-    pub(crate) timecode: Option<Timecode>,
+    pub(crate) timecode: Option<[u8; 16]>,
     pub(crate) frame_flags: u32,
     pub(crate) request: Option<RequestId>,
     /// True until the queue takes the token. While it is true, dropping the token returns the buffer.
@@ -321,7 +320,7 @@ impl<C> Active<C> {
 
     /// Returns the program's timecode (OUTPUT).
     #[must_use]
-    pub fn timecode(&self) -> Option<Timecode> {
+    pub fn timecode(&self) -> Option<[u8; 16]> {
         self.timecode
     }
 

@@ -1,7 +1,7 @@
 //! The queue's record of a buffer, and the descriptions that programs and drivers get.
 
 use crate::config::MAX_PLANES;
-use crate::{Memory, PlaneView, RequestId, Timecode};
+use crate::{Memory, PlaneView, RequestId};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use vb3_plane::{HintSkip, MemOps, PlaneError};
@@ -86,7 +86,7 @@ pub struct QueueBuffer<M: MemOps> {
     /// Cache maintenance to skip, for this call only.
     pub hints: HintSkip,
     /// OUTPUT: a timecode.
-    pub timecode: Option<Timecode>,
+    pub timecode: Option<[u8; 16]>,
     /// OUTPUT: frame flags, passed through unchecked.
     pub frame_flags: u32,
     /// Whether the program named a media request. Only [`qbuf_in_request`](crate::Session::qbuf_in_request)
@@ -157,19 +157,6 @@ pub enum PlaneLocation {
     Fd(i32),
 }
 
-/// One plane, as QUERYBUF returns it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlaneInfo {
-    /// Bytes that the plane can hold.
-    pub length_bytes: u64,
-    /// Bytes used, including those before `data_offset`.
-    pub payload_bytes: u64,
-    /// Offset of the first data byte: the program's value on OUTPUT, the device's on CAPTURE.
-    pub data_offset: u64,
-    /// Where the program finds the memory.
-    pub location: PlaneLocation,
-}
-
 /// A buffer, as QUERYBUF and DQBUF return it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferInfo {
@@ -198,11 +185,11 @@ pub struct BufferInfo {
     /// `V4L2_FIELD_*`.
     pub field: u32,
     /// The program's timecode.
-    pub timecode: Option<Timecode>,
+    pub timecode: Option<[u8; 16]>,
     /// Frame flags: the program's on OUTPUT, the device's on CAPTURE.
     pub frame_flags: u32,
     /// Its planes, in order.
-    pub planes: [Option<PlaneInfo>; MAX_PLANES],
+    pub planes: [Option<PlaneView<PlaneLocation>>; MAX_PLANES],
 }
 
 impl BufferInfo {
@@ -226,7 +213,7 @@ pub(crate) struct Plane<M: MemOps> {
     pub(crate) cookie: Option<M::Cookie>,
     /// Bytes that the format needs.
     pub(crate) setup_bytes: u64,
-    pub(crate) info: PlaneInfo,
+    pub(crate) info: PlaneView<PlaneLocation>,
 }
 
 /// A buffer.
@@ -247,7 +234,7 @@ pub(crate) struct Buffer<M: MemOps> {
     pub(crate) timestamp_ns: u64,
     pub(crate) sequence: u32,
     pub(crate) field: u32,
-    pub(crate) timecode: Option<Timecode>,
+    pub(crate) timecode: Option<[u8; 16]>,
     pub(crate) frame_flags: u32,
     pub(crate) last: bool,
     /// The stored QBUF arguments while the buffer is InRequest; otherwise empty.
@@ -369,11 +356,11 @@ impl<M: MemOps> Plane<M> {
             dmabuf: None,
             cookie: None,
             setup_bytes,
-            info: PlaneInfo {
+            info: PlaneView {
                 length_bytes: setup_bytes,
                 payload_bytes: 0,
                 data_offset: 0,
-                location,
+                cookie: location,
             },
         }
     }
@@ -397,7 +384,7 @@ impl<M: MemOps> Plane<M> {
         if let Some(dmabuf) = dmabuf {
             mem.put_dmabuf(dmabuf);
         }
-        let location = match self.info.location {
+        let location = match self.info.cookie {
             PlaneLocation::Cookie(cookie) => PlaneLocation::Cookie(cookie),
             PlaneLocation::UserPtr(_) => PlaneLocation::UserPtr(0),
             PlaneLocation::Fd(_) => PlaneLocation::Fd(0),

@@ -3,7 +3,7 @@
 use crate::config::MAX_PLANES;
 use crate::fences::EIO;
 use crate::{Active, BufferState, Completion, DoneState, Finished, Session, Stale};
-use vb3_plane::{FenceOutcome, MemOps};
+use vb3_plane::MemOps;
 
 impl<M: MemOps> Session<'_, M> {
     /// Takes a buffer back from the device (`vb2_buffer_done`): passes its planes to the CPU and appends the
@@ -131,8 +131,8 @@ impl<M: MemOps> Session<'_, M> {
             Err(_) => DoneState::Error,
         };
         let (state, fence) = match outcome {
-            DoneState::Done => (BufferState::Done, FenceOutcome::Done),
-            DoneState::Error => (BufferState::Error, FenceOutcome::Failed(EIO)),
+            DoneState::Done => (BufferState::Done, Ok(())),
+            DoneState::Error => (BufferState::Error, Err(EIO)),
         };
         buffer.end_access(self.mem, fence);
         let offsets = completion.data_offsets.filter(|_| !is_output);

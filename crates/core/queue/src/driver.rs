@@ -1,6 +1,6 @@
 //! Interface between a queue and the driver of its device.
 
-use crate::{Active, MAX_PLANES, RequestId, Timecode};
+use crate::{Active, MAX_PLANES, RequestId};
 use core::fmt;
 
 /// `V4L2_FIELD_NONE`.
@@ -278,7 +278,7 @@ pub struct Completion {
     /// Whether this is the last buffer (`V4L2_BUF_FLAG_LAST`).
     pub last: bool,
     /// Timecode of the OUTPUT buffer that a CAPTURE buffer was made from; `None` keeps the old timecode.
-    pub timecode: Option<Timecode>,
+    pub timecode: Option<[u8; 16]>,
     /// Frame flags, passed through; `None` keeps the buffer's old flags.
     pub frame_flags: Option<u32>,
 }

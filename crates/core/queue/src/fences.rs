@@ -10,7 +10,7 @@
 use crate::buffer::Buffer;
 use crate::sync::Arc;
 use crate::{Active, BufferState, Error, Queue, Session};
-use vb3_plane::{FenceOutcome, MemOps};
+use vb3_plane::MemOps;
 
 /// Errno of a fence whose buffer returned with an error, or whose device failed.
 pub(crate) const EIO: i32 = 5;
@@ -41,7 +41,7 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.error {
             if !core::mem::replace(&mut self.queue.accesses_failed, true) {
                 for buffer in self.queue.buffers.iter_mut().flatten() {
-                    buffer.end_access(self.mem, FenceOutcome::Failed(EIO));
+                    buffer.end_access(self.mem, Err(EIO));
                 }
             }
         } else if self.queue.started {
@@ -117,7 +117,7 @@ impl<M: MemOps> Session<'_, M> {
 
 impl<M: MemOps> Buffer<M> {
     /// Ends the fences of the device's access, because the device returned the buffer or has failed.
-    pub(crate) fn end_access(&mut self, mem: &M, outcome: FenceOutcome) {
+    pub(crate) fn end_access(&mut self, mem: &M, outcome: Result<(), i32>) {
         if self.state != BufferState::Active {
             return;
         }

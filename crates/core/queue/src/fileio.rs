@@ -14,18 +14,13 @@ const MAX_BUFFERS: u32 = 32;
 /// Maximum number of bytes copied at a time.
 const CHUNK_BYTES: u64 = 64 << 10;
 
-/// The program's memory cannot be read or written (EFAULT).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the program's memory is not accessible")]
-pub struct Fault;
-
 /// Destination of read(): the program's memory.
 pub trait Sink {
     /// Stores `data` at `offset` bytes from the start of the piece (the part that one call moves).
     ///
     /// # Errors
-    /// [`Fault`]: `data` could not be stored completely.
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault>;
+    /// [`Error::Fault`]: `data` could not be stored completely.
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error>;
 }
 
 /// Source of write(): the program's memory.
@@ -34,8 +29,8 @@ pub trait Source {
     /// then fetch all bytes at once, or fail before any byte is used.
     ///
     /// # Errors
-    /// [`Fault`]: the bytes are not available now.
-    fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
+    /// [`Error::Fault`]: the bytes are not available now.
+    fn prepare(&mut self, len_bytes: u64) -> Result<(), Error> {
         let _ = len_bytes;
         Ok(())
     }
@@ -43,8 +38,8 @@ pub trait Source {
     /// Fills `out` with the piece's bytes from `offset` on.
     ///
     /// # Errors
-    /// [`Fault`]: `out` could not be filled completely.
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault>;
+    /// [`Error::Fault`]: `out` could not be filled completely.
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error>;
 }
 
 impl<M: MemOps> Session<'_, M> {
@@ -88,7 +83,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue
             .move_piece(current, under_way, bytes, |memory, from, offset, chunk| {
                 self.mem.copy_from(memory, from, chunk)?;
-                sink.put(offset, chunk).map_err(|Fault| Error::Fault)
+                sink.put(offset, chunk)
             })?;
         if !is_over {
             return Ok(Moved::Part(bytes));
@@ -136,10 +131,10 @@ impl<M: MemOps> Session<'_, M> {
     ) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let bytes = under_way.piece(pieces);
-        source.prepare(bytes).map_err(|Fault| Error::Fault)?;
+        source.prepare(bytes)?;
         self.queue
             .move_piece(current, under_way, bytes, |memory, to, offset, chunk| {
-                source.get(offset, chunk).map_err(|Fault| Error::Fault)?;
+                source.get(offset, chunk)?;
                 Ok(self.mem.copy_to(memory, to, chunk)?)
             })?;
         if under_way.done.saturating_add(bytes) < under_way.count {

@@ -78,16 +78,14 @@ mod sync;
 mod tests;
 mod wait;
 
-pub use active::{Active, PlaneView, Stale, Timecode};
+pub use active::{Active, PlaneView, Stale};
 pub use allocate::Allocated;
-pub use buffer::{
-    BufferInfo, BufferState, PlaneInfo, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer,
-};
+pub use buffer::{BufferInfo, BufferState, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 pub use completions::{Completions, Finished};
 pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests, TimestampKind};
 pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
 pub use error::{Busy, Error, Invalid};
-pub use fileio::{Fault, Sink, Source};
+pub use fileio::{Sink, Source};
 pub use mmap::{MapAccess, is_m2m_capture};
 pub use pieces::{Moved, Pieces};
 pub use poll::{Interest, Readiness};

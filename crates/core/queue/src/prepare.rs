@@ -140,7 +140,7 @@ impl<M: MemOps> Buffer<M> {
         for (plane, wanted) in self.planes.iter_mut().zip(request.planes.iter().flatten()) {
             // The descriptor's number can be new although the dma-buf is the same.
             if let (PlaneLocation::Fd(known), PlaneSource::DmaBuf { fd, .. }) =
-                (&mut plane.info.location, &wanted.source)
+                (&mut plane.info.cookie, &wanted.source)
             {
                 *known = *fd;
             }

@@ -2,7 +2,7 @@
 
 use crate::fences::ECANCELED;
 use crate::{BufferState, Error, Invalid, Queue, Session};
-use vb3_plane::{FenceOutcome, MemOps};
+use vb3_plane::MemOps;
 
 impl<M: MemOps> Session<'_, M> {
     /// Begins streaming. Starts the driver at once if enough buffers are queued; otherwise the QBUF
@@ -69,7 +69,7 @@ impl<M: MemOps> Session<'_, M> {
             let Some(buffer) = place else { continue };
             self.queue.ownership.revoke(index);
             if buffer.state == BufferState::Active {
-                buffer.end_access(self.mem, FenceOutcome::Failed(ECANCELED));
+                buffer.end_access(self.mem, Err(ECANCELED));
                 buffer.state = BufferState::Queued;
             }
         }

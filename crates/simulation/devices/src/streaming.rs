@@ -17,9 +17,7 @@ use crate::surface::{
 use crate::{Failure, PlayError};
 use std::collections::VecDeque;
 use vb3_picture::Frame;
-use vb3_queue::{
-    Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare, Timecode, forward,
-};
+use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameFlags,
     FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress,
@@ -345,7 +343,7 @@ pub(crate) struct Stamp {
     pub(crate) time_ns: u64,
     /// The frame's `V4L2_FIELD_*`.
     pub(crate) field: u32,
-    pub(crate) timecode: Option<Timecode>,
+    pub(crate) timecode: Option<[u8; 16]>,
     /// The frame's `V4L2_BUF_FLAG_*`; `None` keeps the buffer's flags.
     pub(crate) frame_flags: Option<u32>,
 }

@@ -2,7 +2,7 @@
 
 use crate::deadlock::Deadlocks;
 use crate::{Run, summary};
-use vb3_dmabuf::fence::{Early, EarlyAccess as By, FenceCounts, Owner, Usage};
+use vb3_dmabuf::fence::{Early, EarlyAccess as By, Owner, Usage};
 use vb3_machine::Device;
 use vb3_report::EarlyAccess;
 use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
@@ -11,7 +11,7 @@ use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
 #[derive(Debug, Default)]
 pub(super) struct FenceWatch {
     /// How many fences had begun and ended at the last check for waiters.
-    known: FenceCounts,
+    known: (u64, u64),
     pub(super) deadlocks: Deadlocks,
 }
 
@@ -30,8 +30,8 @@ impl Run {
         for _ in 0..=self.nodes.len() {
             let counts = self.memory.with_fences(|fences, _| fences.counts());
             let known = core::mem::replace(&mut self.fences.known, counts);
-            self.waits.buffers_changed |= known.begun != counts.begun;
-            if known.ended == counts.ended {
+            self.waits.buffers_changed |= known.0 != counts.0;
+            if known.1 == counts.1 {
                 return;
             }
             self.waits

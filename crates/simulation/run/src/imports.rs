@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
-use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline, Usage};
+use vb3_dmabuf::fence::{Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
 use vb3_frontend::{Client, Detail, FdIdentity, Step};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
@@ -102,7 +102,7 @@ impl Imports {
         for import in self.all.values_mut() {
             let ready = |usage| (self.poll)(import.fd.as_fd()) & awaited(usage) != 0;
             if import.pending.as_ref().is_some_and(|p| ready(p.usage)) {
-                import.end(memory, FenceOutcome::Done);
+                import.end(memory, Ok(()));
                 // A device that writes must also wait for readers that came after an earlier writer.
                 import.ask(memory, self.poll);
             }
@@ -261,7 +261,7 @@ impl Imports {
         // The order must not depend on the hash table's order.
         due.sort_by_key(|import| import.buf.id());
         for mut import in due {
-            import.end(memory, FenceOutcome::Failed(CANCELED));
+            import.end(memory, Err(CANCELED));
             if let Some(vma) = import.mapped {
                 memory.vma_close(vma);
             }
@@ -288,12 +288,12 @@ impl Import {
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
                 // There is no room for the fence, so no caller can wait for it.
-                Err(_) => fences.close(timeline, FenceOutcome::Done, now_ns),
+                Err(_) => fences.close(timeline, Ok(()), now_ns),
             }
         });
     }
 
-    fn end(&mut self, memory: &mut RunMemory, outcome: FenceOutcome) {
+    fn end(&mut self, memory: &mut RunMemory, outcome: Result<(), i32>) {
         if let Some(Pending { timeline, .. }) = self.pending.take() {
             memory.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }

@@ -2,10 +2,10 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
-use vb3_dma::{DmaAddr, Mapper};
-use vb3_dmabuf::{MissingSync, Observer, SyncKind};
+use vb3_dma::{DmaAddr, Mapper, SyncFor};
+use vb3_dmabuf::{MissingSync, Observer};
 use vb3_machine::Machine;
-use vb3_plane::{Cookie, Planes, SgView};
+use vb3_plane::{Cookie, Planes, View};
 use vb3_v4l2::{
     Bus, BusFault, CopyFault, HostSpan, InPlace, Lines, Peer, Span, SpanReader, SpanWriter,
 };
@@ -17,7 +17,8 @@ const CHUNK: usize = 64 << 10;
 pub(super) type RunMemory = Planes<Mapper<Machine>, Ear>;
 
 /// The memory of one buffer.
-pub(super) type Shared = vb3_dmabuf::SharedMemory<Mapper<Machine>>;
+pub(super) type Shared =
+    vb3_dmabuf::Shared<Mapper<Machine>, vb3_dmabuf::Slab<vb3_dmabuf::Attachment<Mapper<Machine>>>>;
 
 /// A missing sync: which memory, and which of the two syncs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(super) struct Missed {
     /// The memory's number.
     pub(super) memory: u64,
     /// Which sync the driver left out.
-    pub(super) sync: SyncKind,
+    pub(super) sync: SyncFor,
     /// How often the driver left it out.
     pub(super) times: u64,
 }
@@ -78,7 +79,7 @@ impl DeviceBus<'_> {
     /// bytes are contiguous: at least one.
     fn segment(
         &self,
-        view: SgView,
+        view: View,
         offset: u64,
         done: usize,
         left: usize,
@@ -96,7 +97,7 @@ impl DeviceBus<'_> {
     /// every run. `each` gets the run's address, and which of the `len` bytes it covers.
     fn for_segments(
         &mut self,
-        view: SgView,
+        view: View,
         offset: u64,
         len: usize,
         mut each: impl FnMut(&mut Self, &Cookie, Range<usize>) -> Result<(), BusFault>,

@@ -3,7 +3,7 @@
 
 use vb3_devices::spec::Allocator;
 use vb3_dma::{DmaOps as _, Mapper, Platform as _, Protected};
-use vb3_dmabuf::solve::{Needs, PictureNeeds, Translation};
+use vb3_dmabuf::solve::{Needs, Translation};
 use vb3_machine::{Demands, Device, Machine};
 
 /// A device, and its needs beyond those that the machine knows.
@@ -20,14 +20,11 @@ impl Wants {
     /// Returns what the device needs of a buffer, or `None` if the machine has no such device.
     pub(super) fn needs(&self, ops: &Mapper<Machine>) -> Option<Needs> {
         let machine = ops.platform();
-        let picture = PictureNeeds {
-            stride_align: u64::from(self.stride_align),
-            ..PictureNeeds::default()
-        };
+        let stride_align = u64::from(self.stride_align);
         if self.allocator == Allocator::Vmalloc {
             // The device accesses memory with the CPU.
             return Some(Needs {
-                picture,
+                stride_align,
                 ..of_programs()
             });
         }
@@ -65,7 +62,8 @@ impl Wants {
                 Protected::Also if machine.profile().private_memory => Protected::Never,
                 other => other,
             },
-            picture,
+            stride_align,
+            ..Needs::default()
         })
     }
 }

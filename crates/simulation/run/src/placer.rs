@@ -12,9 +12,7 @@ use vb3_dma::{
     Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, Memory, PhysAddr, Platform as _,
     Reason, Segment,
 };
-use vb3_dmabuf::solve::{
-    Heap, HeapKind, MemoryRequest, Needs, Placement, Rule, Run, conflict, solve,
-};
+use vb3_dmabuf::solve::{Heap, MemoryRequest, Needs, Placement, Rule, Run, conflict, solve};
 use vb3_dmabuf::{Backing, Spec};
 use vb3_machine::{Device, Machine, Spot};
 
@@ -77,7 +75,7 @@ pub(super) fn runs(free: &[Segment], last: u64, least: u64) -> Vec<Run> {
 /// A part of the machine's memory where buffers can be placed.
 #[derive(Clone)]
 pub(super) struct Area {
-    pub(super) kind: HeapKind,
+    pub(super) piece: Option<u64>,
     pub(super) free: Vec<Run>,
     pub(super) pages: bool,
     pub(super) align: u64,
@@ -89,7 +87,7 @@ impl Area {
     /// Returns the area for the solver. `directed`: whether the host chooses the place in it.
     pub(super) fn heap(&self, directed: bool) -> Heap<'_> {
         Heap {
-            kind: self.kind,
+            piece: self.piece,
             free: &self.free,
             directed,
             align: self.align,
@@ -101,9 +99,9 @@ impl Area {
 }
 
 /// Returns an area of cached pages, which is not protected.
-pub(super) fn ordinary(machine: &Machine, kind: HeapKind, free: &[Segment]) -> Area {
+pub(super) fn ordinary(machine: &Machine, piece: Option<u64>, free: &[Segment]) -> Area {
     Area {
-        kind,
+        piece,
         free: runs(free, u64::MAX, 0),
         pages: true,
         align: machine.page_size(),
@@ -118,20 +116,20 @@ pub(super) fn ordinary(machine: &Machine, kind: HeapKind, free: &[Segment]) -> A
 /// memory on the chip, protected memory. The same areas follow a second time, as uncached memory.
 fn areas(machine: &Machine, len_bytes: u64) -> Vec<Area> {
     let free = machine.free_memory();
-    let area = |kind, free: &[_]| ordinary(machine, kind, free);
-    let pieces = HeapKind::Pieces(machine.unmapped_granule());
+    let area = |piece, free: &[_]| ordinary(machine, piece, free);
+    let pieces = Some(machine.unmapped_granule());
     let mut areas = vec![area(pieces, &free.ordinary)];
     if len_bytes <= machine.profile().max_ordinary_run() {
-        areas.push(area(HeapKind::Contiguous, &free.ordinary));
+        areas.push(area(None, &free.ordinary));
     }
-    areas.push(area(HeapKind::Contiguous, &free.contiguous));
+    areas.push(area(None, &free.contiguous));
     let named = machine.profile().areas.iter().zip(&free.areas);
     let mut reserved: Vec<Area> = named
         .map(|(known, free)| Area {
             pages: known.pages,
             cached: known.pages,
             protected: known.protected,
-            ..area(HeapKind::Contiguous, free)
+            ..area(None, free)
         })
         .collect();
     reserved.sort_by_key(|area| (area.protected, !area.pages));
@@ -153,7 +151,8 @@ fn place(machine: &Machine, request: &MemoryRequest, needs: &[Needs]) -> Result<
     let Some(mut placement) = solve(request, needs, &heaps) else {
         return Err(Error::NoMemory(shortage(machine, request, needs, &heaps)));
     };
-    if let Some(HeapKind::Pieces(_)) = areas.get(placement.heap).map(|area| area.kind) {
+    let heap = areas.get(placement.heap);
+    if heap.is_some_and(|area| area.piece.is_some()) {
         // `solve` has chosen the lowest pages, which devices with small DMA masks need. Any page that all
         // these devices reach will do.
         let reach = needs.iter().map(Needs::reach);
@@ -187,16 +186,13 @@ fn shortage(
         wanted,
         found: free_bytes,
     };
-    let conflict = conflict(request, needs, heaps);
-    let blamed = conflict
-        .as_ref()
-        .and_then(|refused| refused.demands().next());
+    let blamed = conflict(request, needs, heaps).and_then(|mut refused| refused.next());
     let Some(blamed) = blamed else {
         return ram;
     };
     let enough = blamed.enough.unwrap_or(request.len_bytes);
-    let (value, longest) = (blamed.demand.value, longest(machine));
-    let (constraint, wanted, found) = match blamed.demand.rule {
+    let (value, longest) = (blamed.value, longest(machine));
+    let (constraint, wanted, found) = match blamed.rule {
         Rule::Last => (Constraint::Mask, enough, value),
         Rule::Contiguous if machine.profile().cma > 0 => {
             (Constraint::ContiguousPool, wanted, longest)
@@ -284,13 +280,13 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
     ) -> Result<u64, Error> {
         let areas = areas(ops.platform(), placement.len_bytes);
         let area = areas.get(placement.heap).ok_or(Error::Invalid)?;
-        let spot = match area.kind {
-            HeapKind::Pieces(granule) => Spot::Pieces {
+        let spot = match area.piece {
+            Some(granule) => Spot::Pieces {
                 granule,
                 first: PhysAddr::new(placement.first),
                 last: PhysAddr::new(placement.last),
             },
-            HeapKind::Contiguous => Spot::Run(PhysAddr::new(placement.first)),
+            None => Spot::Run(PhysAddr::new(placement.first)),
         };
         let caching = match area.cached {
             true => ops.alloc_caching(alloc),

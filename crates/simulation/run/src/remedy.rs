@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::placer::{self, Area, runs};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Platform as _, Segment};
-use vb3_dmabuf::solve::{Blamed, Heap, HeapKind, MemoryRequest, Needs, conflict, solve};
+use vb3_dmabuf::solve::{Blamed, Heap, MemoryRequest, Needs, conflict, solve};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};
@@ -143,13 +143,13 @@ pub(super) fn find_for(
     } else if remedy.lazy.is_empty() {
         let all: Vec<Heap<'_>> = heap_views.into_iter().chain(own_views).collect();
         let refused = conflict(&request, &needs, &all)?;
-        let demand = |blamed: &Blamed| Demand {
-            device: names.get(blamed.demand.device).cloned().unwrap_or_default(),
-            constraint: blamed.demand.rule.name().to_owned(),
-            value: blamed.demand.value,
+        let demand = |blamed: Blamed| Demand {
+            device: names.get(blamed.device).cloned().unwrap_or_default(),
+            constraint: blamed.rule.name().to_owned(),
+            value: blamed.value,
             enough: blamed.enough,
         };
-        remedy.conflict = refused.demands().map(demand).collect();
+        remedy.conflict = refused.map(demand).collect();
     }
     Some(remedy)
 }
@@ -208,17 +208,17 @@ fn views(places: &[NamedHeap]) -> Vec<Heap<'_>> {
 fn heaps(machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
     let free = machine.free_memory();
     let profile = machine.profile();
-    let heap = |kind, free: &[Segment]| Area {
+    let heap = |piece, free: &[Segment]| Area {
         // On a machine with private memory, devices reach only shared memory. This memory is not shared.
         protected: profile.private_memory,
-        ..placer::ordinary(machine, kind, free)
+        ..placer::ordinary(machine, piece, free)
     };
-    let pieces = HeapKind::Pieces(machine.unmapped_granule());
+    let pieces = Some(machine.unmapped_granule());
     let mut heaps = vec![(SYSTEM_HEAP.to_owned(), heap(pieces, &free.ordinary))];
     if profile.cma > 0 {
         let pool = Area {
             align: machine.cma_align(request.len_bytes),
-            ..heap(HeapKind::Contiguous, &free.contiguous)
+            ..heap(None, &free.contiguous)
         };
         heaps.push((CMA_HEAP.to_owned(), pool));
     }
@@ -227,7 +227,7 @@ fn heaps(machine: &Machine, request: &MemoryRequest) -> Vec<NamedHeap> {
             pages: known.pages,
             cached: known.pages,
             protected: profile.private_memory || known.protected,
-            ..heap(HeapKind::Contiguous, free)
+            ..heap(None, free)
         };
         heaps.push((known.name.clone(), area));
     }
@@ -252,23 +252,22 @@ fn own_memory(node: &Node, machine: &Machine, request: &MemoryRequest) -> Option
         .min_address_align(node.dma)
         .max(whole)
         .max(machine.page_size());
-    let (kind, free) = match (node.allocator, &info.iommu) {
+    let (piece, free) = match (node.allocator, &info.iommu) {
         (Allocator::Contig, None) if machine.profile().cma > 0 => {
             align = align.max(machine.cma_align(request.len_bytes));
-            (HeapKind::Contiguous, runs(&free.contiguous, last, 0))
+            (None, runs(&free.contiguous, last, 0))
         }
-        (Allocator::Contig, None) if request.len_bytes <= machine.profile().max_ordinary_run() => (
-            HeapKind::Contiguous,
-            runs(&free.ordinary, last, request.len_bytes),
-        ),
+        (Allocator::Contig, None) if request.len_bytes <= machine.profile().max_ordinary_run() => {
+            (None, runs(&free.ordinary, last, request.len_bytes))
+        }
         (Allocator::Contig, Some(iommu)) => (
-            HeapKind::Pieces(iommu.granule()?.max(machine.page_size())),
+            Some(iommu.granule()?.max(machine.page_size())),
             runs(&free.ordinary, u64::MAX, 0),
         ),
         _ => return None,
     };
     let area = Area {
-        kind,
+        piece,
         free,
         align,
         pages: true,

@@ -125,7 +125,7 @@ impl Run {
             held,
             machine: self.machine().held(),
             memories: self.memory.buffers().memories().count() as u64,
-            fences: counts.begun.abs_diff(counts.ended),
+            fences: counts.0.abs_diff(counts.1),
             mapper: self.memory.ops().live(),
         }
     }

@@ -4,7 +4,8 @@ use crate::memory::{Missed, RunMemory};
 use crate::node::Node;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
-use vb3_dmabuf::{MemoryId, SyncKind};
+use vb3_dma::SyncFor;
+use vb3_dmabuf::MemoryId;
 use vb3_plane::UserId;
 use vb3_queue::{Memory as MemoryModel, Queue};
 use vb3_report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
@@ -150,8 +151,8 @@ pub(super) fn held(memory: &RunMemory, nodes: &[Node], files: usize) -> Held {
             .flat_map(queues)
             .map(|(_, queue)| u64::from(queue.num_buffers()))
             .sum(),
-        dmabufs: planes.buffers.bufs,
-        attachments: planes.buffers.attachments,
+        dmabufs: planes.bufs,
+        attachments: planes.attachments,
         files: files as u64,
         fds: 0,
     }
@@ -227,8 +228,8 @@ pub(super) fn missing(place: PlaneName, missed: Missed) -> MissingSync {
         buffer: place.buffer,
         plane: place.plane,
         sync: match missed.sync {
-            SyncKind::BeginRead => "for-cpu",
-            SyncKind::EndWrite => "for-device",
+            SyncFor::Cpu => "for-cpu",
+            SyncFor::Device => "for-device",
         }
         .to_owned(),
         times: missed.times,

@@ -606,12 +606,12 @@ fn failed_export_write_back_leaks_nothing() {
         );
         bench.program.unwritable.set(false);
         assert!(bench.program.given.borrow().is_empty(), "{machine}");
-        let live = bench.run.memory.live().buffers;
+        let live = bench.run.memory.live();
         assert_eq!((live.memories, live.bufs), (2, 0), "{machine}");
         assert_eq!(bench.run.report().held.dmabufs, 0, "{machine}");
         // The call succeeds once its result can be written, and everything is freed.
         bench.export(camera, CAPTURE, 0);
-        assert_eq!(bench.run.memory.live().buffers.bufs, 1, "{machine}");
+        assert_eq!(bench.run.memory.live().bufs, 1, "{machine}");
         bench.close_all(&[camera]);
         assert!(bench.run.memory.live().is_empty(), "{machine}");
     }

@@ -275,7 +275,7 @@ where
             Ok(info) => {
                 self.wake = true;
                 for plane in info.planes.iter().flatten() {
-                    if let PlaneLocation::UserPtr(addr) = plane.location {
+                    if let PlaneLocation::UserPtr(addr) = plane.cookie {
                         run.program.give_back(addr, plane.length_bytes);
                     }
                 }

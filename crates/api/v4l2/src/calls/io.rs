@@ -11,7 +11,9 @@ use crate::program::{Run, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{Fault, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source};
+use vb3_queue::{
+    Error as QueueError, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source,
+};
 
 /// The part of the program's memory that a read() fills, or that a write() takes bytes from.
 struct Window<'a, M: MemOps> {
@@ -20,21 +22,21 @@ struct Window<'a, M: MemOps> {
 }
 
 impl<M: MemOps> Sink for Window<'_, M> {
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
-        let addr = self.addr.checked_add(offset).ok_or(Fault)?;
-        write_user(self.program, addr, data).map_err(|_| Fault)
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), QueueError> {
+        let addr = self.addr.checked_add(offset).ok_or(QueueError::Fault)?;
+        write_user(self.program, addr, data).map_err(|_| QueueError::Fault)
     }
 }
 
 impl<M: MemOps> Source for Window<'_, M> {
-    fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
+    fn prepare(&mut self, len_bytes: u64) -> Result<(), QueueError> {
         let prepared = self.program.prepare_read(self.addr, len_bytes);
-        prepared.map_err(|_| Fault)
+        prepared.map_err(|_| QueueError::Fault)
     }
 
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
-        let addr = self.addr.checked_add(offset).ok_or(Fault)?;
-        self.program.read(addr, out).map_err(|_| Fault)
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), QueueError> {
+        let addr = self.addr.checked_add(offset).ok_or(QueueError::Fault)?;
+        self.program.read(addr, out).map_err(|_| QueueError::Fault)
     }
 }
 

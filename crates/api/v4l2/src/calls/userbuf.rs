@@ -5,8 +5,8 @@ use crate::shown::is_mplane;
 use crate::{Error, Program, arrays, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{
-    BufferInfo, BufferState, HintSkip, MAX_PLANES, Memory, PlaneInfo, PlaneLocation, PlaneRequest,
-    PlaneSource, QueueBuffer, Timecode,
+    BufferInfo, BufferState, HintSkip, MAX_PLANES, Memory, PlaneLocation, PlaneRequest,
+    PlaneSource, PlaneView, QueueBuffer,
 };
 
 const PLANE: usize = arrays::PLANES.element;
@@ -73,7 +73,7 @@ pub(crate) struct UserBuffer {
     flags: u32,
     field: u32,
     timestamp_ns: u64,
-    timecode: Timecode,
+    timecode: [u8; 16],
     memory: u32,
     planes: [UserPlane; MAX_PLANES],
     array: Option<PlaneArray>,
@@ -214,7 +214,7 @@ impl UserBuffer {
             arg.set_u32(field!(v4l2_buffer.length), narrow(plane.length_bytes));
             arg.set_u32(field!(v4l2_buffer.bytesused), narrow(plane.payload_bytes));
             arg.set_u64(M, 0);
-            set_place(arg, M, plane.location);
+            set_place(arg, M, plane.cookie);
         }
     }
 
@@ -266,12 +266,12 @@ fn read_plane(image: &Image<&mut [u8]>) -> UserPlane {
     }
 }
 
-fn fill_plane(image: &mut Image<&mut [u8]>, plane: &PlaneInfo) {
+fn fill_plane(image: &mut Image<&mut [u8]>, plane: &PlaneView<PlaneLocation>) {
     image.clear_from(0);
     image.set_u32(field!(v4l2_plane.bytesused), narrow(plane.payload_bytes));
     image.set_u32(field!(v4l2_plane.length), narrow(plane.length_bytes));
     image.set_u32(field!(v4l2_plane.data_offset), narrow(plane.data_offset));
-    set_place(image, PLANE_M, plane.location);
+    set_place(image, PLANE_M, plane.cookie);
 }
 
 fn set_place(image: &mut Image<&mut [u8]>, at: usize, place: PlaneLocation) {

@@ -30,7 +30,7 @@ pub use reservation::{Early, EarlyAccess};
 #[cfg(feature = "alloc")]
 pub use sync_file::SyncFile;
 #[cfg(feature = "alloc")]
-pub use table::{FenceCounts, FenceId, FenceInfo, Fences};
+pub use table::{FenceId, FenceInfo, Fences};
 #[cfg(feature = "alloc")]
 pub use timeline::Timeline;
 use vb3_dma::Direction;
@@ -73,15 +73,6 @@ impl Usage {
     }
 }
 
-/// How the work behind a fence ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FenceOutcome {
-    /// The work succeeded.
-    Done,
-    /// The work failed with this errno, positive.
-    Failed(i32),
-}
-
 /// Whether a fence has ended, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Status {
@@ -89,8 +80,8 @@ pub enum Status {
     Pending,
     /// The work has ended.
     Ended {
-        /// Success or failure.
-        outcome: FenceOutcome,
+        /// Success, or the errno of the failure, positive.
+        outcome: Result<(), i32>,
         /// When the work ended, by the host's clock.
         at_ns: u64,
     },

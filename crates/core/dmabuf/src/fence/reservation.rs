@@ -1,7 +1,7 @@
 //! Reservations: the fences of one memory.
 
 use super::table::{FenceTable, is_later};
-use super::{FenceId, FenceInfo, FenceOutcome, Fences, Timeline, Usage};
+use super::{FenceId, FenceInfo, Fences, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
@@ -93,7 +93,7 @@ impl<T: Copy + PartialEq> Fences<T> {
 
     /// Ends the fences of all devices that have the memory. Imported fences stay pending until their
     /// owner ends them.
-    pub fn end_accesses(&mut self, memory: MemoryId, outcome: FenceOutcome, now_ns: u64) {
+    pub fn end_accesses(&mut self, memory: MemoryId, outcome: Result<(), i32>, now_ns: u64) {
         let entries = entries(&self.reservations, memory).iter();
         for entry in entries.filter(|entry| entry.of_device) {
             self.table.end(entry.fence, outcome, now_ns);

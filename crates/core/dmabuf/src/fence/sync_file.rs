@@ -1,7 +1,7 @@
 //! Sync files: sets of fences that programs hold.
 
 use super::table::is_later;
-use super::{FenceId, FenceInfo, FenceOutcome, Fences, Status, Timeline, Usage};
+use super::{FenceId, FenceInfo, Fences, Status, Timeline, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
@@ -135,12 +135,12 @@ impl<T: Copy + PartialEq> Fences<T> {
                 return Status::Pending;
             };
             ended = Some(match ended {
-                Some((failed @ FenceOutcome::Failed(_), before)) => (failed, at_ns.max(before)),
+                Some((failed @ Err(_), before)) => (failed, at_ns.max(before)),
                 Some((_, before)) => (outcome, at_ns.max(before)),
                 None => (outcome, at_ns),
             });
         }
-        let (outcome, at_ns) = ended.unwrap_or((FenceOutcome::Done, file.since_ns));
+        let (outcome, at_ns) = ended.unwrap_or((Ok(()), file.since_ns));
         Status::Ended { outcome, at_ns }
     }
 

@@ -1,7 +1,7 @@
 //! The table of fences.
 
+use super::Status;
 use super::reservation::{Early, Reservation};
-use super::{FenceOutcome, Status};
 use crate::{Error, Slab, SlabKey, Store};
 use alloc::vec::Vec;
 
@@ -29,15 +29,6 @@ struct Fence<T> {
     holders: u32,
 }
 
-/// Numbers of fences begun and ended so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FenceCounts {
-    /// Number of fences that have begun.
-    pub begun: u64,
-    /// Number of fences that have ended, with or without an error, or that lost their last reference.
-    pub ended: u64,
-}
-
 /// All fences of a host, and the reservations that list them.
 ///
 /// `T` names the party that ends a fence: a device or a program's timeline.
@@ -56,7 +47,8 @@ pub struct Fences<T> {
 #[derive(Debug)]
 pub(super) struct FenceTable<T> {
     fences: Slab<Fence<T>>,
-    counts: FenceCounts,
+    /// Number of fences that have begun, and number of fences that have ended.
+    counts: (u64, u64),
 }
 
 /// Returns whether sequence number `a` comes after `b` in one context. They are compared modulo 2^32.
@@ -83,7 +75,7 @@ impl<T: Copy> Fences<T> {
         Self {
             table: FenceTable {
                 fences: Slab::new(Self::LIMIT),
-                counts: FenceCounts { begun: 0, ended: 0 },
+                counts: (0, 0),
             },
             reservations: Vec::new(),
             imported: 0,
@@ -109,10 +101,11 @@ impl<T: Copy> Fences<T> {
         self.table.fences.is_empty() && self.reservations.is_empty()
     }
 
-    /// Returns how many fences have begun, and how many have ended. The counts are equal when no fence is
+    /// Returns how many fences have begun, and how many have ended, with or without an error, or by losing their last
+    /// reference. The counts are equal when no fence is
     /// pending. A waiter checks its fences again when the counts have changed.
     #[must_use]
-    pub const fn counts(&self) -> FenceCounts {
+    pub const fn counts(&self) -> (u64, u64) {
         self.table.counts
     }
 }
@@ -137,7 +130,7 @@ impl<T: Copy> FenceTable<T> {
         };
         let inserted = self.fences.insert(Fence { info, holders: 1 });
         let key = inserted.map_err(|_| self.full())?;
-        self.counts.begun = self.counts.begun.saturating_add(1);
+        self.counts.0 = self.counts.0.saturating_add(1);
         Ok(FenceId(key))
     }
 
@@ -146,11 +139,11 @@ impl<T: Copy> FenceTable<T> {
     }
 
     /// Ends a fence if it is pending.
-    pub(super) fn end(&mut self, fence: FenceId, outcome: FenceOutcome, at_ns: u64) {
+    pub(super) fn end(&mut self, fence: FenceId, outcome: Result<(), i32>, at_ns: u64) {
         let found = self.fences.get_mut(fence.0);
         if let Some(found) = found.filter(|found| found.info.status == Status::Pending) {
             found.info.status = Status::Ended { outcome, at_ns };
-            self.counts.ended = self.counts.ended.saturating_add(1);
+            self.counts.1 = self.counts.1.saturating_add(1);
         }
     }
 
@@ -176,7 +169,7 @@ impl<T: Copy> FenceTable<T> {
             return;
         }
         if found.info.status == Status::Pending {
-            self.counts.ended = self.counts.ended.saturating_add(1);
+            self.counts.1 = self.counts.1.saturating_add(1);
         }
         self.fences.remove(fence.0);
     }

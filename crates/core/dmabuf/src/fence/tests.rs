@@ -13,7 +13,7 @@ const fn memory(index: u32) -> MemoryId {
     MemoryId(SlabKey { generation, index })
 }
 
-fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<FenceOutcome> {
+fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<Result<(), i32>> {
     match fences.sync_file_status(file) {
         Status::Pending => None,
         Status::Ended { outcome, .. } => Some(outcome),
@@ -34,11 +34,11 @@ fn a_reader_waits_for_writers_and_a_writer_for_all() {
         .begin_access(MEMORY, &mut camera, Usage::Write)
         .unwrap();
     assert!(fences.is_busy(MEMORY, Usage::Read));
-    fences.end_oldest(&mut camera, FenceOutcome::Done, 5);
+    fences.end_oldest(&mut camera, Ok(()), 5);
     assert!(!fences.is_busy(MEMORY, Usage::Read));
-    fences.end_oldest(&mut display, FenceOutcome::Done, 6);
+    fences.end_oldest(&mut display, Ok(()), 6);
     assert!(!fences.is_busy(MEMORY, Usage::Write));
-    assert_eq!(fences.counts().begun, fences.counts().ended);
+    assert_eq!(fences.counts().0, fences.counts().1);
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn device_fence_blocks_only_after_import() {
         .held_back_by(MEMORY, Usage::Read)
         .map(|(_, owner)| owner);
     assert_eq!(by.collect::<Vec<_>>(), [1]);
-    fences.end_oldest(&mut camera, FenceOutcome::Failed(5), 9);
+    fences.end_oldest(&mut camera, Err(5), 9);
     assert!(!fences.has_imports() && !fences.is_held_back(MEMORY, Usage::Read));
-    assert_eq!(ended(&fences, &file), Some(FenceOutcome::Failed(5)));
+    assert_eq!(ended(&fences, &file), Some(Err(5)));
     fences.put_sync_file(file);
     fences.forget_memory(MEMORY);
     assert!(fences.is_empty());
@@ -72,7 +72,7 @@ fn an_export_without_work_in_progress_has_ended() {
     assert_eq!(
         fences.sync_file_status(&file),
         Status::Ended {
-            outcome: FenceOutcome::Done,
+            outcome: Ok(()),
             at_ns: 3
         }
     );
@@ -85,7 +85,7 @@ fn a_sync_file_ended_with_its_last_fence() {
     let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));
     let [late, early] = [&mut a, &mut b].map(|line| fences.sync_file_at(line, 1, 0).unwrap());
     let both = fences.merge(&late, &early, 0).unwrap();
-    let outcome = FenceOutcome::Done;
+    let outcome = Ok(());
     fences.advance(&mut b, 1, outcome, 4);
     fences.advance(&mut a, 1, outcome, 9);
     let ended = Status::Ended { outcome, at_ns: 9 };
@@ -105,20 +105,20 @@ fn merge_keeps_last_pending_fence_of_each_context() {
     let all = fences.merge(&both, &b2, 0).unwrap();
     let seqnos: Vec<u64> = fences.sync_file_info(&all).map(|f| f.seqno).collect();
     assert_eq!(seqnos, [3, 2]);
-    fences.advance(&mut a, 2, FenceOutcome::Done, 1);
+    fences.advance(&mut a, 2, Ok(()), 1);
     assert_eq!(
         (ended(&fences, &a1), ended(&fences, &all)),
-        (Some(FenceOutcome::Done), None)
+        (Some(Ok(())), None)
     );
-    fences.advance(&mut b, 2, FenceOutcome::Done, 1);
+    fences.advance(&mut b, 2, Ok(()), 1);
     let left = fences.merge(&all, &b2, 2).unwrap();
     assert_eq!(left.fences().len(), 1, "what has ended is left out");
-    fences.close(a, FenceOutcome::Failed(2), 4);
+    fences.close(a, Err(2), 4);
     for file in [a1, a3, b2, both, all, left] {
         assert!(ended(&fences, &file).is_some());
         fences.put_sync_file(file);
     }
-    fences.close(b, FenceOutcome::Done, 4);
+    fences.close(b, Ok(()), 4);
     assert!(fences.is_empty());
 }
 
@@ -126,14 +126,14 @@ fn merge_keeps_last_pending_fence_of_each_context() {
 fn sequence_numbers_may_wrap() {
     let mut fences = Fences::new();
     let mut timeline = fences.timeline(1);
-    fences.advance(&mut timeline, 0x7fff_ffff, FenceOutcome::Done, 0);
-    fences.advance(&mut timeline, 0xffff_fffe, FenceOutcome::Done, 0);
+    fences.advance(&mut timeline, 0x7fff_ffff, Ok(()), 0);
+    fences.advance(&mut timeline, 0xffff_fffe, Ok(()), 0);
     let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
     assert_eq!(ended(&fences, &file), None);
-    fences.advance(&mut timeline, 0, FenceOutcome::Done, 0);
+    fences.advance(&mut timeline, 0, Ok(()), 0);
     assert_eq!(ended(&fences, &file), None);
-    fences.advance(&mut timeline, 1, FenceOutcome::Done, 0);
-    assert_eq!(ended(&fences, &file), Some(FenceOutcome::Done));
+    fences.advance(&mut timeline, 1, Ok(()), 0);
+    assert_eq!(ended(&fences, &file), Some(Ok(())));
     fences.put_sync_file(file);
 }
 
@@ -154,7 +154,7 @@ fn cyclic_sequence_numbers_are_safe() {
     assert!(exported.fences().len() <= 1);
     fences.put_sync_file(exported);
     fences.put_sync_file(all);
-    fences.close(timeline, FenceOutcome::Done, 0);
+    fences.close(timeline, Ok(()), 0);
     fences.forget_memory(MEMORY);
     assert!(fences.is_empty());
 }
@@ -170,7 +170,7 @@ fn a_fence_that_nobody_looks_at_is_forgotten() {
     assert!(fences.is_empty());
     let room = timeline.points.capacity();
     assert!(room <= 8, "{room}");
-    fences.close(timeline, FenceOutcome::Done, 0);
+    fences.close(timeline, Ok(()), 0);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn early_access_note_names_both_sides() {
             (EarlyAccess::Program(77), Usage::Read, 1, 3),
         ]
     );
-    fences.end_oldest(&mut camera, FenceOutcome::Done, 0);
+    fences.end_oldest(&mut camera, Ok(()), 0);
     fences.note_access(MEMORY, EarlyAccess::Program(77), Usage::Read);
     assert!(
         fences.take_early().is_empty(),
@@ -267,6 +267,6 @@ fn a_reservation_is_bounded() {
     let file = fences.sync_file_at(&mut more, 1, 0).unwrap();
     assert!(fences.import(MEMORY, file.fences(), Usage::Read).is_err());
     let first = timelines.pop().unwrap();
-    fences.close(first, FenceOutcome::Done, 0);
+    fences.close(first, Ok(()), 0);
     fences.import(MEMORY, file.fences(), Usage::Read).unwrap();
 }

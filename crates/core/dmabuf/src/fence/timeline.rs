@@ -1,7 +1,7 @@
 //! Contexts, whose fences end in order.
 
 use super::table::{FenceTable, is_later};
-use super::{FenceId, FenceOutcome, Fences};
+use super::{FenceId, Fences};
 use crate::Error;
 use alloc::vec::Vec;
 
@@ -19,10 +19,10 @@ pub(super) struct Point {
 /// A timeline cannot be copied, so it cannot be closed twice.
 ///
 /// ```compile_fail,E0382
-/// use vb3_dmabuf::fence::{Fences, FenceOutcome, Timeline};
+/// use vb3_dmabuf::fence::{Fences, Timeline};
 /// fn twice(fences: &mut Fences<u32>, timeline: Timeline<u32>) {
-///     fences.close(timeline, FenceOutcome::Done, 0);
-///     fences.close(timeline, FenceOutcome::Done, 0);
+///     fences.close(timeline, Ok(()), 0);
+///     fences.close(timeline, Ok(()), 0);
 /// }
 /// ```
 #[must_use = "a timeline's fences end through `Fences::close`"]
@@ -80,7 +80,7 @@ impl<T: Copy> Fences<T> {
     ) -> Result<FenceId, Error> {
         if !is_later(seqno, timeline.value) {
             let fence = self.table.insert(timeline.context, seqno, timeline.owner)?;
-            self.table.end(fence, FenceOutcome::Done, now_ns);
+            self.table.end(fence, Ok(()), now_ns);
             return Ok(fence);
         }
         if timeline.points.len() == timeline.points.capacity() {
@@ -106,7 +106,7 @@ impl<T: Copy> Fences<T> {
         &mut self,
         timeline: &mut Timeline<T>,
         to: u64,
-        outcome: FenceOutcome,
+        outcome: Result<(), i32>,
         now_ns: u64,
     ) {
         if is_later(to, timeline.value) {
@@ -118,21 +118,26 @@ impl<T: Copy> Fences<T> {
     }
 
     /// Ends the oldest fence of a timeline, if one is pending.
-    pub fn end_oldest(&mut self, timeline: &mut Timeline<T>, outcome: FenceOutcome, now_ns: u64) {
+    pub fn end_oldest(
+        &mut self,
+        timeline: &mut Timeline<T>,
+        outcome: Result<(), i32>,
+        now_ns: u64,
+    ) {
         if let Some(seqno) = timeline.points.first().map(|p| p.seqno) {
             self.advance(timeline, seqno, outcome, now_ns);
         }
     }
 
     /// Ends a timeline with all its fences, in order.
-    pub fn close(&mut self, timeline: Timeline<T>, outcome: FenceOutcome, now_ns: u64) {
+    pub fn close(&mut self, timeline: Timeline<T>, outcome: Result<(), i32>, now_ns: u64) {
         self.end_all(timeline.points, outcome, now_ns);
     }
 
     fn end_all(
         &mut self,
         points: impl IntoIterator<Item = Point>,
-        outcome: FenceOutcome,
+        outcome: Result<(), i32>,
         now_ns: u64,
     ) {
         for point in points {

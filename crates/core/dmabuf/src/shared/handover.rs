@@ -1,9 +1,7 @@
 //! Passes memory between CPU and devices, for hosts that announce each use. Syncs, and reports missing syncs.
 
 use super::state::Wrote;
-use crate::{
-    Attachment, Backing, Cx, Error, MissingSync, Observer, Shared, Store, SyncKind, UserKind,
-};
+use crate::{Attachment, Backing, Cx, Error, MissingSync, Observer, Shared, Store, UserKind};
 use vb3_dma::{Caching, Coherency, Direction, DmaOps, SyncFor};
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
@@ -184,7 +182,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if stale_bytes != Some(0) {
             cx.observer.missing_sync(MissingSync {
                 tag: self.state.tag,
-                sync: SyncKind::BeginRead,
+                sync: SyncFor::Cpu,
                 device: wrote.device,
                 at_ns: wrote.at_ns,
                 stale_bytes,
@@ -208,7 +206,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if stale_bytes != Some(0) && (by_cpu || self.state.open_writes > 0) {
             cx.observer.missing_sync(MissingSync {
                 tag: self.state.tag,
-                sync: SyncKind::EndWrite,
+                sync: SyncFor::Device,
                 device,
                 at_ns: cx.now_ns,
                 stale_bytes,

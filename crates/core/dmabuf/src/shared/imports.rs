@@ -43,6 +43,12 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(Some(key))
     }
 
+    /// Returns whether planes share the attachment.
+    pub(crate) fn is_import(&self, key: L::Key) -> bool {
+        let attachment = self.list.get(key);
+        attachment.is_some_and(|attachment| attachment.import.is_some())
+    }
+
     fn import_mut(&mut self, key: L::Key) -> Option<&mut Import> {
         self.list.get_mut(key)?.import.as_mut()
     }

@@ -7,27 +7,15 @@ use super::rule::{Demand, RULES, Rule, Rules, Strictest};
 /// A demand that takes part in a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blamed {
-    /// The demand.
-    pub demand: Demand,
+    /// Index of the device.
+    pub device: usize,
+    /// Kind of the demand.
+    pub rule: Rule,
+    /// Value in the rule's unit.
+    pub value: u64,
     /// The value that resolves the conflict if only this demand changes, in the rule's unit; 0 for a demand without a
     /// numeric value. `None` if the conflict remains even without this demand.
     pub enough: Option<u64>,
-}
-
-/// Demands that no heap can meet together.
-///
-/// No smaller set of demands conflicts. If the set is empty, no heap has room for the request, even if the
-/// demands are ignored.
-#[derive(Clone, Copy, Debug)]
-pub struct Conflict {
-    blamed: [Option<Blamed>; RULES.len()],
-}
-
-impl Conflict {
-    /// Returns the demands, at most one of each kind.
-    pub fn demands(&self) -> impl Iterator<Item = &Blamed> {
-        self.blamed.iter().flatten()
-    }
 }
 
 /// Returns the placement in the first heap that has room, with only the demands of `among`.
@@ -41,13 +29,17 @@ pub(super) fn first_fit(
     heaps.find_map(|heap| place(request, all, among, heap))
 }
 
-/// Finds the fewest demands that exclude each other; `None` if [`solve`](super::solve) finds a placement.
+/// Finds the fewest demands that no heap can meet together, at most one of each kind; `None` if
+/// [`solve`](super::solve) finds a placement.
+///
+/// No smaller set of demands conflicts. If the set is empty, no heap has room for the request, even if the demands are
+/// ignored.
 #[must_use]
 pub fn conflict(
     request: &MemoryRequest,
     devices: &[Needs],
     heaps: &[Heap<'_>],
-) -> Option<Conflict> {
+) -> Option<impl Iterator<Item = Blamed> + use<>> {
     let all = Strictest::of(devices, request, None);
     let excludes = |rules: Rules| first_fit(request, &all, rules, heaps).is_none();
     if !excludes(all.rules()) {
@@ -73,9 +65,19 @@ pub fn conflict(
         let others = Strictest::of(devices, request, Some(demand));
         let placement = first_fit(request, &others, others.rules(), heaps);
         let enough = placement.map(|placement| enough(rule, request, &others, &placement));
-        *slot = Some(Blamed { demand, enough });
+        let Demand {
+            device,
+            rule,
+            value,
+        } = demand;
+        *slot = Some(Blamed {
+            device,
+            rule,
+            value,
+            enough,
+        });
     }
-    Some(Conflict { blamed })
+    Some(blamed.into_iter().flatten())
 }
 
 /// Returns the value of `rule` that would suffice for placement `at`; 0 for rules without a numeric value.

@@ -6,16 +6,16 @@
 //!
 //! ```
 //! use vb3_dma::Limits;
-//! use vb3_dmabuf::solve::{Heap, HeapKind, Needs, MemoryRequest, Rule, Run, conflict, solve};
+//! use vb3_dmabuf::solve::{Heap, Needs, MemoryRequest, Rule, Run, conflict, solve};
 //!
 //! // A camera behind an IOMMU accepts any memory; a converter reaches 4 GiB and needs one run.
 //! let camera = Needs::default();
 //! let mut convert = Needs { one_run: true, ..Needs::default() };
 //! convert.limits = Limits { mask: 0xffff_ffff, ..convert.limits };
-//! convert.picture.stride_align = 64;
+//! convert.stride_align = 64;
 //!
-//! let heap = |kind, free| Heap {
-//!     kind,
+//! let heap = |piece, free| Heap {
+//!     piece,
 //!     free,
 //!     directed: false,
 //!     align: 4096,
@@ -25,7 +25,7 @@
 //! };
 //! let high = [Run { first: 4 << 30, len: 1 << 30 }];
 //! let cma = [Run { first: 1 << 20, len: 64 << 20 }];
-//! let heaps = [heap(HeapKind::Pieces(4096), &high), heap(HeapKind::Contiguous, &cma)];
+//! let heaps = [heap(Some(4096), &high), heap(None, &cma)];
 //!
 //! let request = MemoryRequest {
 //!     len_bytes: 0,
@@ -38,10 +38,10 @@
 //! assert_eq!((placed.heap, placed.stride), (1, 1920));
 //!
 //! // On the first heap alone, either of the converter's demands is enough to refuse it.
-//! let refused = conflict(&request, &[camera, convert], &heaps[..1]).expect("out of reach");
-//! let blamed = refused.demands().next().expect("one demand");
-//! assert_eq!((blamed.demand.device, blamed.demand.rule), (1, Rule::Last));
-//! assert_eq!(refused.demands().count(), 1);
+//! let mut refused = conflict(&request, &[camera, convert], &heaps[..1]).expect("out of reach");
+//! let blamed = refused.next().expect("one demand");
+//! assert_eq!((blamed.device, blamed.rule), (1, Rule::Last));
+//! assert!(refused.next().is_none());
 //! ```
 //!
 //! # Cost
@@ -62,9 +62,9 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-pub use conflict::{Blamed, Conflict, conflict};
-pub use needs::{Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Run, Translation};
-pub use rule::{Demand, Rule};
+pub use conflict::{Blamed, conflict};
+pub use needs::{Heap, MemoryRequest, Needs, Placement, Run, Translation};
+pub use rule::Rule;
 
 /// Finds a heap, a length and a stride that suit all devices: the first such heap, and its lowest addresses.
 /// `None` if the devices' demands exclude each other; [`conflict`] returns these demands.

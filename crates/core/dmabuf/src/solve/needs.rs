@@ -11,31 +11,6 @@ pub struct Translation {
     pub free_bytes: u64,
 }
 
-/// A device's demands on the layout of a picture.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PictureNeeds {
-    /// Required alignment of a line's length in bytes, a power of two.
-    pub stride_align: u64,
-    /// Maximum bytes of a line.
-    pub max_stride: u64,
-    /// Minimum bytes of a buffer.
-    pub min_len: u64,
-    /// Required alignment of a buffer's length in bytes, a power of two.
-    pub len_align: u64,
-}
-
-impl Default for PictureNeeds {
-    /// Accepts any layout.
-    fn default() -> Self {
-        Self {
-            stride_align: 1,
-            max_stride: u64::MAX,
-            min_len: 0,
-            len_align: 1,
-        }
-    }
-}
-
 /// One device's demands on a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
@@ -61,8 +36,14 @@ pub struct Needs {
     pub pages: bool,
     /// Its demand on protected memory.
     pub protection: Protected,
-    /// Its demands on a picture's layout.
-    pub picture: PictureNeeds,
+    /// Required alignment of a picture line's length in bytes, a power of two.
+    pub stride_align: u64,
+    /// Maximum bytes of a line.
+    pub max_stride: u64,
+    /// Minimum bytes of a buffer.
+    pub min_len: u64,
+    /// Required alignment of a buffer's length in bytes, a power of two.
+    pub len_align: u64,
 }
 
 impl Default for Needs {
@@ -84,7 +65,10 @@ impl Default for Needs {
             coherent: false,
             pages: false,
             protection: Protected::Also,
-            picture: PictureNeeds::default(),
+            stride_align: 1,
+            max_stride: u64::MAX,
+            min_len: 0,
+            len_align: 1,
         }
     }
 }
@@ -113,8 +97,8 @@ impl Needs {
         self.limits.is_valid()
             && self.align.is_power_of_two()
             && granule.is_power_of_two()
-            && self.picture.stride_align.is_power_of_two()
-            && self.picture.len_align.is_power_of_two()
+            && self.stride_align.is_power_of_two()
+            && self.len_align.is_power_of_two()
             && keeps(self.align)
             && (self.limits.boundary == u64::MAX || keeps(block))
     }
@@ -141,21 +125,12 @@ pub struct Run {
     pub len: u64,
 }
 
-/// How a heap allocates memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeapKind {
-    /// Each buffer is one physical run.
-    Contiguous,
-    /// A buffer consists of pieces of this many bytes, a power of two of at least a page. Each
-    /// piece is aligned to its length, completely within reach, and at any free place.
-    Pieces(u64),
-}
-
 /// A heap that buffers can be allocated from.
 #[derive(Clone, Copy, Debug)]
 pub struct Heap<'a> {
-    /// How the heap allocates memory.
-    pub kind: HeapKind,
+    /// Bytes of a piece, a power of two of at least a page, if buffers consist of pieces. Each piece is aligned to its
+    /// length, completely within reach, and at any free place. `None` if each buffer is one physical run.
+    pub piece: Option<u64>,
     /// The free ranges, in ascending order, without overlaps.
     pub free: &'a [Run],
     /// Whether an allocation can choose its addresses. If not, as for a program that uses a

@@ -1,6 +1,6 @@
 //! Decides whether a heap has room for buffers under some demands, and at which addresses.
 
-use super::needs::{Heap, HeapKind, MemoryRequest, Placement, Run};
+use super::needs::{Heap, MemoryRequest, Placement, Run};
 use super::rule::{Rule, Rules, Strictest};
 
 /// Returns length and stride of the buffers under the chosen demands; `None` if no layout meets them.
@@ -61,9 +61,9 @@ pub(super) fn place(
         let block = Block { len, align, taken };
         window.runs(heap.free, block, boundary, request.count)
     };
-    let used = match heap.kind {
-        HeapKind::Contiguous if heap.directed => runs(align, len, boundary),
-        HeapKind::Contiguous => {
+    let used = match heap.piece {
+        None if heap.directed => runs(align, len, boundary),
+        None => {
             let given = heap.align.max(request.page_bytes);
             let crosses = len > given && !heap.free.iter().all(|run| is_in_block(run, boundary));
             if align > given || crosses {
@@ -72,8 +72,8 @@ pub(super) fn place(
             runs(given, len, u64::MAX)
         }
         // A single piece is contiguous.
-        HeapKind::Pieces(piece) if len <= piece && align <= piece => runs(piece, piece, boundary),
-        HeapKind::Pieces(piece) => {
+        Some(piece) if len <= piece && align <= piece => runs(piece, piece, boundary),
+        Some(piece) => {
             // No piece crosses a boundary: `layout` refuses a buffer that is longer than the distance between
             // boundaries, and a piece is shorter than the buffer here. The piece's length and the distance are powers
             // of two, and pieces are aligned to their length.

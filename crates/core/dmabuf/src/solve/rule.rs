@@ -87,7 +87,6 @@ impl Rule {
         let limits = &needs.limits;
         let direct = needs.iommu.is_none();
         let one = limits.max_segments == 1;
-        let picture = &needs.picture;
         let flag = |is_due: bool| is_due.then_some(1);
         let below = |value: u64, any: u64| (value < any).then_some(value);
         let above = |value: u64, any: u64| (value > any).then_some(value);
@@ -109,10 +108,10 @@ impl Rule {
             Self::Coherent => flag(needs.coherent && !needs.snoops),
             Self::Protected => flag(needs.protection == Protected::Only),
             Self::Unprotected => flag(needs.protection == Protected::Never),
-            Self::StrideAlign => above(picture.stride_align, 1),
-            Self::MaxStride => below(picture.max_stride, u64::MAX),
-            Self::MinLen => above(picture.min_len, 0),
-            Self::LenAlign => above(picture.len_align, 1),
+            Self::StrideAlign => above(needs.stride_align, 1),
+            Self::MaxStride => below(needs.max_stride, u64::MAX),
+            Self::MinLen => above(needs.min_len, 0),
+            Self::LenAlign => above(needs.len_align, 1),
             _ => None,
         }
     }
@@ -147,13 +146,13 @@ pub(super) fn longest(limits: &vb3_dma::Limits, page_bytes: u64, in_pieces: bool
 
 /// A demand of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
+pub(super) struct Demand {
     /// Index of the device.
-    pub device: usize,
+    pub(super) device: usize,
     /// Kind of the demand.
-    pub rule: Rule,
+    pub(super) rule: Rule,
     /// Value in the rule's unit.
-    pub value: u64,
+    pub(super) value: u64,
 }
 
 /// A set of kinds of demand.

@@ -15,7 +15,7 @@ const END: u64 = 96;
 /// A heap that owns its runs.
 #[derive(Clone, Debug)]
 struct OwnHeap {
-    kind: HeapKind,
+    piece: Option<u64>,
     free: Vec<Run>,
     directed: bool,
     align: u64,
@@ -27,7 +27,7 @@ struct OwnHeap {
 impl OwnHeap {
     fn view(&self) -> Heap<'_> {
         Heap {
-            kind: self.kind,
+            piece: self.piece,
             free: &self.free,
             directed: self.directed,
             align: self.align,
@@ -52,14 +52,14 @@ fn suits_layout(request: &MemoryRequest, all: &Counted<'_>, len: u64, stride: u6
         let has = |rule| counts(*set, rule);
         let one = limits.max_segments == 1;
         let picture = request.line_bytes == 0
-            || ((!has(Rule::StrideAlign) || stride % needs.picture.stride_align == 0)
-                && (!has(Rule::MaxStride) || stride <= needs.picture.max_stride));
+            || ((!has(Rule::StrideAlign) || stride % needs.stride_align == 0)
+                && (!has(Rule::MaxStride) || stride <= needs.max_stride));
         let granule = needs.iommu.map_or(1, |iommu| iommu.granule);
         let free = needs.iommu.map_or(u64::MAX, |iommu| iommu.free_bytes);
         let pieces = needs.iommu.is_none() && !needs.one_run;
         picture
-            && (!has(Rule::MinLen) || len >= needs.picture.min_len)
-            && (!has(Rule::LenAlign) || len % needs.picture.len_align == 0)
+            && (!has(Rule::MinLen) || len >= needs.min_len)
+            && (!has(Rule::LenAlign) || len % needs.len_align == 0)
             && (!has(Rule::Granule) || len % granule == 0)
             && (!has(Rule::IovaSpace) || len * u64::from(request.count) <= free)
             && (!has(Rule::MaxSegment) || !one || len <= limits.max_segment)
@@ -153,9 +153,9 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
         let places: Vec<u64> = places.into_iter().filter(good).collect();
         pack(&places, taken, request.count)
     };
-    match heap.kind {
-        HeapKind::Contiguous if heap.directed => choose(places(heap, len, PAGE), len),
-        HeapKind::Contiguous => {
+    match heap.piece {
+        None if heap.directed => choose(places(heap, len, PAGE), len),
+        None => {
             let given = heap.align.max(PAGE);
             // The buffer may lie anywhere in a run, however far the run extends beyond it.
             let suits = all.iter().all(|(needs, set)| {
@@ -171,7 +171,7 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
             suits && choose(places(heap, len, given), len)
         }
         // A device may see pieces in any order, so each piece must suit at any position.
-        HeapKind::Pieces(piece) => {
+        Some(piece) => {
             let alignment = all.iter().all(|(needs, set)| {
                 let granule = needs.iommu.map_or(1, |iommu| iommu.granule);
                 (!counts(*set, Rule::Alignment) || needs.align <= piece)
@@ -198,7 +198,7 @@ fn has_room(request: &MemoryRequest, all: &Counted<'_>, heap: &OwnHeap, len: u64
 
 /// Returns the first and the last byte of all places that suit in a directed contiguous heap.
 fn extent(all: &Counted<'_>, heap: &OwnHeap, len: u64) -> Option<(u64, u64)> {
-    if !heap.directed || heap.kind != HeapKind::Contiguous {
+    if !heap.directed || heap.piece.is_some() {
         return None;
     }
     let places = places(heap, len, PAGE);
@@ -242,9 +242,7 @@ fn search(
 /// Returns whether a device has a demand, according to the documentation of `Needs`. The test must not use
 /// the solver's own answer: a demand that the solver misses would be missing here, too.
 fn has_demand(needs: &Needs, rule: Rule) -> bool {
-    let Needs {
-        limits, picture, ..
-    } = needs;
+    let limits = &needs.limits;
     let direct = needs.iommu.is_none();
     let one = limits.max_segments == 1;
     match rule {
@@ -262,10 +260,10 @@ fn has_demand(needs: &Needs, rule: Rule) -> bool {
         Rule::Coherent => needs.coherent && !needs.snoops,
         Rule::Protected => needs.protection == Protected::Only,
         Rule::Unprotected => needs.protection == Protected::Never,
-        Rule::StrideAlign => picture.stride_align > 1,
-        Rule::MaxStride => picture.max_stride != u64::MAX,
-        Rule::MinLen => picture.min_len > 0,
-        Rule::LenAlign => picture.len_align > 1,
+        Rule::StrideAlign => needs.stride_align > 1,
+        Rule::MaxStride => needs.max_stride != u64::MAX,
+        Rule::MinLen => needs.min_len > 0,
+        Rule::LenAlign => needs.len_align > 1,
     }
 }
 
@@ -320,10 +318,10 @@ fn demand_more(needs: &mut Needs, (kind, number, switch): (u32, u64, bool)) {
         }
         11 if switch => needs.protection = Protected::Only,
         11 => needs.protection = Protected::Never,
-        12 => needs.picture.stride_align = power(0, 4),
-        13 => needs.picture.max_stride = number / 4 + 1,
-        14 => needs.picture.min_len = number / 2,
-        _ => needs.picture.len_align = power(0, 5),
+        12 => needs.stride_align = power(0, 4),
+        13 => needs.max_stride = number / 4 + 1,
+        14 => needs.min_len = number / 2,
+        _ => needs.len_align = power(0, 5),
     }
 }
 
@@ -357,24 +355,21 @@ fn picky() -> impl Strategy<Value = Needs> {
             coherent,
             pages,
             protection,
-            picture: PictureNeeds {
-                stride_align,
-                max_stride,
-                ..PictureNeeds::default()
-            },
+            stride_align,
+            max_stride,
             ..Needs::default()
         }
     })
 }
 
 fn heap() -> impl Strategy<Value = OwnHeap> {
-    let kind = prop_oneof![
-        3 => Just(HeapKind::Contiguous),
-        2 => power(2, 4).prop_map(HeapKind::Pieces),
+    let piece = prop_oneof![
+        3 => Just(None),
+        2 => power(2, 4).prop_map(Some),
     ];
     let gaps = prop::collection::vec((0u64..24, 1u64..48), 0..4);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (kind, gaps, power(2, 5), flags).prop_map(|(kind, gaps, align, flags)| {
+    (piece, gaps, power(2, 5), flags).prop_map(|(piece, gaps, align, flags)| {
         let (mut free, mut at) = (Vec::new(), 0);
         for (gap, len) in gaps {
             let first = at + gap;
@@ -386,7 +381,7 @@ fn heap() -> impl Strategy<Value = OwnHeap> {
         }
         let (directed, cached, pages, protected) = flags;
         OwnHeap {
-            kind,
+            piece,
             free,
             directed,
             align,
@@ -498,14 +493,15 @@ fn expect_agreement(
             let conflict = refused.expect("a conflict");
             prop_assert_eq!(found, None);
             let mut named = vec![0u32; devices.len()];
-            for blamed in conflict.demands() {
-                let Demand { device, rule, .. } = blamed.demand;
+            let conflict: Vec<Blamed> = conflict.collect();
+            for blamed in &conflict {
+                let Blamed { device, rule, .. } = *blamed;
                 prop_assert!(counts(all[device], rule));
                 named[device] |= 1 << rule as u32;
                 expect_relief(request, devices, heaps, &all, blamed)?;
             }
             prop_assert_eq!(search(request, &counted(devices, &named), heaps), None);
-            let size = conflict.demands().count() as u32;
+            let size = conflict.len() as u32;
             for fewer in sets(&all, size.saturating_sub(1))
                 .iter()
                 .filter(|_| size > 0)
@@ -529,11 +525,11 @@ fn expect_relief(
     blamed: &Blamed,
 ) -> Result<(), TestCaseError> {
     let mut without = all.to_vec();
-    without[blamed.demand.device] &= !(1 << blamed.demand.rule as u32);
+    without[blamed.device] &= !(1 << blamed.rule as u32);
     let found = search(request, &counted(devices, &without), heaps);
     prop_assert_eq!(found.is_some(), blamed.enough.is_some());
     if let Some(enough) = blamed.enough {
-        let Demand { device, rule, .. } = blamed.demand;
+        let Blamed { device, rule, .. } = *blamed;
         let mut changed = devices.to_vec();
         give_way(&mut changed[device], rule, enough);
         let views: Vec<Heap<'_>> = heaps.iter().map(OwnHeap::view).collect();
@@ -568,10 +564,10 @@ fn give_way(needs: &mut Needs, rule: Rule, enough: u64) {
             let bytes = u32::try_from(enough).expect("a small machine");
             needs.limits.max_segments = bytes + 2;
         }
-        Rule::StrideAlign => needs.picture.stride_align = enough,
-        Rule::MaxStride => needs.picture.max_stride = enough,
-        Rule::MinLen => needs.picture.min_len = enough,
-        Rule::LenAlign => needs.picture.len_align = enough,
+        Rule::StrideAlign => needs.stride_align = enough,
+        Rule::MaxStride => needs.max_stride = enough,
+        Rule::MinLen => needs.min_len = enough,
+        Rule::LenAlign => needs.len_align = enough,
         Rule::Pages => needs.pages = false,
         Rule::Coherent => needs.snoops = true,
         Rule::Protected | Rule::Unprotected => needs.protection = Protected::Also,
@@ -629,7 +625,7 @@ fn pieces_are_taken_from_the_lowest_gap() {
     };
     let run = |first, len| Run { first, len };
     let heap = Heap {
-        kind: HeapKind::Pieces(PAGE),
+        piece: Some(PAGE),
         free: &[run(9, 6), run(20, 40)],
         directed: true,
         align: PAGE,
@@ -666,8 +662,8 @@ fn demands_that_are_no_powers_of_two_are_invalid() {
         |needs| needs.limits.max_segment = 0,
         |needs| needs.align = 3,
         |needs| needs.iommu.as_mut().expect("set").granule = 6,
-        |needs| needs.picture.stride_align = 0,
-        |needs| needs.picture.len_align = 12,
+        |needs| needs.stride_align = 0,
+        |needs| needs.len_align = 12,
         |needs| needs.offset = -2,
         |needs| needs.offset = 4,
         |needs| needs.align = 16,
@@ -687,5 +683,5 @@ fn nothing_fits_where_there_is_no_heap() {
         page_bytes: 4096,
     };
     let conflict = conflict(&request, &[Needs::default()], &[]).expect("no heap");
-    assert_eq!(conflict.demands().count(), 0);
+    assert_eq!(conflict.count(), 0);
 }

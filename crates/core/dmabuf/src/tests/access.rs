@@ -2,9 +2,9 @@
 
 use super::host::{OTHER, PC};
 use super::*;
-use crate::{AttachKind, AttachRef, SyncKind, intersect};
+use crate::{AttachKind, AttachRef, intersect};
 use vb3_dma::Direction::{Bidirectional, FromDevice, ToDevice};
-use vb3_dma::DmaAddr;
+use vb3_dma::{DmaAddr, SyncFor};
 
 struct Set {
     b: Bufs,
@@ -287,7 +287,7 @@ fn reading_without_begin_is_stale_and_told() {
     s.b.hand_to_device(&s.a).unwrap();
     let told = MissingSync {
         tag: s.id.get(),
-        sync: SyncKind::BeginRead,
+        sync: SyncFor::Cpu,
         device: CAMERA,
         at_ns: 77,
         stale_bytes: Some(8),
@@ -408,7 +408,7 @@ fn write_without_end_is_stale_and_reported() {
     s.b.hand_to_device(&s.a).unwrap();
     assert_eq!(s.seen_by(DISPLAY), [0; 8], "stale");
     let fact = s.b.observer().get().missing[0];
-    assert_eq!((fact.sync, fact.device), (SyncKind::EndWrite, 2));
+    assert_eq!((fact.sync, fact.device), (SyncFor::Device, 2));
     assert_eq!(fact.stale_bytes, Some(5));
     s.b.sync(s.buf.id(), 6).unwrap();
     s.b.hand_to_device(&s.a).unwrap();

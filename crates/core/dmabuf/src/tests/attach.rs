@@ -2,7 +2,7 @@
 
 use super::host::DIRECT;
 use super::*;
-use crate::fence::{FenceOutcome, Owner, Usage};
+use crate::fence::{Owner, Usage};
 use crate::{AttachRef, Error};
 use vb3_dma::{Constraint, DmaAddr, FlushPolicy};
 
@@ -81,7 +81,7 @@ fn revoked_memory_is_unreachable_and_unmappable() {
     b.revoke(id).unwrap();
     assert_eq!(is_revoked(), Some(true));
     assert!(!is_busy());
-    b.with_fences(|fences, now_ns| fences.close(camera, FenceOutcome::Done, now_ns));
+    b.with_fences(|fences, now_ns| fences.close(camera, Ok(()), now_ns));
     assert!(b.ops().dev_read(DISPLAY, at_one, 1).is_none());
     assert!(!b.ops().dev_write(BOUNCER, at_two, &[1]));
     assert_eq!(b.segment(&one, 0), None);

@@ -1,7 +1,7 @@
 //! Handles, orphans, names, mmap, SYNC flags, errors.
 
 use super::*;
-use crate::{Error, HolderKind, Slab, SlabKey, Store, SyncFlags, SyncKind};
+use crate::{Error, HolderKind, Slab, SlabKey, Store, sync_flags};
 use alloc::vec;
 
 fn num_users(b: &Bufs, id: MemoryId) -> u32 {
@@ -171,7 +171,7 @@ fn defect_11_mmap_honours_the_page_offset() {
 
 #[test]
 fn sync_flags_are_checked() {
-    let ok = |raw| SyncFlags::decode(raw);
+    let ok = |raw| sync_flags(raw);
     assert_eq!(ok(1), Ok((Direction::FromDevice, false)));
     assert_eq!(ok(2), Ok((Direction::ToDevice, false)));
     assert_eq!(ok(3), Ok((Direction::Bidirectional, false)));
@@ -315,7 +315,7 @@ fn a_program_that_lets_go_unread_is_told_of() {
     .unwrap();
     b.vma_close(vma);
     let fact = b.observer().get().missing[0];
-    assert_eq!((fact.sync, fact.tag), (SyncKind::BeginRead, id.get()));
+    assert_eq!((fact.sync, fact.tag), (SyncFor::Cpu, id.get()));
     assert_eq!(fact.stale_bytes, Some(9));
     end(b, id);
 }

@@ -3,17 +3,13 @@
 
 use super::{Log, Ops};
 use crate::fence::{
-    Early, EarlyAccess, FenceCounts, FenceId, FenceInfo, FenceOutcome, Fences, Owner, Status,
-    SyncFile, Timeline, Usage,
+    Early, EarlyAccess, FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage,
 };
-use crate::solve::{
-    Blamed, Conflict, Demand, Heap, HeapKind, MemoryRequest, Needs, PictureNeeds, Placement, Rule,
-    Run, Translation,
-};
+use crate::solve::{Blamed, Heap, MemoryRequest, Needs, Placement, Rule, Run, Translation};
 use crate::{
     Access, AttachKind, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed,
-    Cx, Error, Holder, HolderKind, ImportRef, Live, MemoryId, MissingSync, Name, Shared, Slab,
-    SlabKey, Spec, SyncKind, Table, UserKind, Vma,
+    Cx, Error, Holder, HolderKind, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
+    Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma_test::fake::Mutexes;
@@ -35,10 +31,10 @@ fn types_say_which_threads_they_may_visit() {
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Types without parameters.
     any_thread::<(Access, AttachKind, AttachRef, BufId, BufInfo, BufRef)>();
-    any_thread::<(Closed, Error, ImportRef)>();
-    any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey, SyncKind)>();
-    any_thread::<(UserKind, Vma, FenceCounts, FenceId, FenceOutcome, Status)>();
-    any_thread::<(SyncFile, Usage, Blamed, Conflict, Demand, HeapKind, Needs)>();
-    any_thread::<(PictureNeeds, Placement, MemoryRequest, Rule)>();
+    any_thread::<(Closed, Error)>();
+    any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey)>();
+    any_thread::<(UserKind, Vma, FenceId, Status)>();
+    any_thread::<(SyncFile, Usage, Blamed, Needs)>();
+    any_thread::<(Placement, MemoryRequest, Rule)>();
     any_thread::<(Run, Translation)>();
 }

@@ -1,7 +1,7 @@
 //! The CPU's view of planes: read() and write() emulation, and drivers that use the CPU.
 
 use super::mapping::memory_error;
-use super::{Cookie, CpuView, Kind, Plane, Planes, View};
+use super::{Cookie, Kind, Plane, Planes, View, Viewed};
 use crate::PlaneError;
 use vb3_dma::{Direction, DmaOps, Locks};
 use vb3_dmabuf::{Error, MemoryId, Observer, SlabKey};
@@ -163,10 +163,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     ) -> Result<(), PlaneError> {
         let len = bytes.len();
         match cookie {
-            Cookie::Dma(_) | Cookie::Sg(_) => return Err(PlaneError::Invalid(None)),
+            Cookie::Dma(_) | Cookie::Sg(_) | Cookie::Cpu(View(Viewed::Attached(_))) => {
+                return Err(PlaneError::Invalid(None));
+            }
             // Prepare and finish already begin and end this access.
-            Cookie::Cpu(CpuView(View::Memory(id))) => self.copy_memory(id, offset, bytes, None)?,
-            Cookie::Cpu(CpuView(View::User(key))) => self.copy_user(key, offset, bytes)?,
+            Cookie::Cpu(View(Viewed::Memory(id))) => self.copy_memory(id, offset, bytes, None)?,
+            Cookie::Cpu(View(Viewed::User(key))) => self.copy_user(key, offset, bytes)?,
         }
         self.buffers.observer().copied(dev, len);
         Ok(())

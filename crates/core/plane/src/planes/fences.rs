@@ -6,7 +6,7 @@
 use super::{Plane, Planes};
 use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::Observer;
-use vb3_dmabuf::fence::{FenceOutcome, Fences, Owner};
+use vb3_dmabuf::fence::{Fences, Owner};
 
 /// `ECANCELED`: the plane was released during its device's access.
 const CANCELED: i32 = 125;
@@ -19,7 +19,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     pub(super) fn close_access(&self, plane: &mut Plane<O::Device>) {
         if let Some(timeline) = plane.access.take() {
-            let outcome = FenceOutcome::Failed(CANCELED);
+            let outcome = Err(CANCELED);
             self.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }
     }

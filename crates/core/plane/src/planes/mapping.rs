@@ -1,10 +1,10 @@
 //! Mappings of shared memory for attached devices. Memory is placed before its first mapping, and mapped again
 //! after it has moved.
 
-use super::{Allocator, Kind, Plane, Planes, Segments, SgView};
+use super::{Allocator, Kind, Plane, Planes, View, Viewed};
 use crate::{PlaneError, contig};
 use vb3_dma::{Constraint, DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
-use vb3_dmabuf::{AttachRef, Error, ImportRef, MemoryId, Observer, Shared, SlabKey};
+use vb3_dmabuf::{AttachRef, Error, MemoryId, Observer, Shared, SlabKey};
 
 /// A device's attachment to memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +18,6 @@ impl From<&AttachRef> for Attached {
         Self {
             memory: attachment.memory(),
             key: attachment.key(),
-        }
-    }
-}
-
-impl From<&ImportRef> for Attached {
-    fn from(import: &ImportRef) -> Self {
-        Self {
-            memory: import.memory(),
-            key: import.key(),
         }
     }
 }
@@ -194,16 +185,17 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Returns segment `index` of a scattered plane, as its device sees it. `None` past the last
     /// segment, or if the plane is not mapped.
-    pub fn sg_segment(&self, view: SgView, index: usize) -> Option<DmaSegment> {
+    pub fn sg_segment(&self, view: View, index: usize) -> Option<DmaSegment> {
         match view.0 {
-            Segments::Attached(at) => self.attached_segment(at, index),
-            Segments::User(key) => self.with_user(key, |user| user.segment(self.ops(), index))?,
+            Viewed::Memory(_) => None,
+            Viewed::Attached(at) => self.attached_segment(at, index),
+            Viewed::User(key) => self.with_user(key, |user| user.segment(self.ops(), index))?,
         }
     }
 
     /// Returns a byte's device address, and the number of bytes from there to its segment's end.
     /// `None` past the plane's end. Takes time proportional to the segments before the byte.
-    pub fn sg_find(&self, view: SgView, offset: u64) -> Option<(DmaAddr, u64)> {
+    pub fn sg_find(&self, view: View, offset: u64) -> Option<(DmaAddr, u64)> {
         let mut before = 0_u64;
         for index in 0.. {
             let segment = self.sg_segment(view, index)?;

@@ -3,17 +3,13 @@
 use super::copy::Bytes;
 use super::mapping::{Attached, memory_error};
 use super::users::{Pinned, UserRange};
-use super::{
-    Allocator, Cookie, CpuView, Device, Kind, Plane, PlaneMmap, Planes, Segments, SgView, View,
-};
+use super::{Allocator, Cookie, Device, Kind, Plane, PlaneMmap, Planes, View, Viewed};
 use crate::{
     AllocArgs, Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig, due,
 };
 use vb3_dma::{Attrs, Direction, DmaOps, Locks, SyncFor};
-use vb3_dmabuf::fence::{FenceOutcome, Owner, Usage};
-use vb3_dmabuf::{
-    AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SharedMemory, SlabKey,
-};
+use vb3_dmabuf::fence::{Owner, Usage};
+use vb3_dmabuf::{AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
@@ -141,7 +137,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
                 });
             }
         };
-        let addr = |memory: &SharedMemory<O>| self.ops().alloc_dma_addr(memory.memory());
+        let addr = |memory: &Shared<O, _>| self.ops().alloc_dma_addr(memory.memory());
         let addr = match own {
             None => self.buffers.inspect(memory, addr).flatten(),
             Some(_) => None,
@@ -320,7 +316,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
                 }
             }
             Kind::User(key) => self.put_user(key),
-            Kind::Imported { import, .. } => self.buffers.put_import(import),
+            Kind::Imported { import, .. } => self.buffers.detach(import),
         }
     }
 
@@ -353,7 +349,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         });
     }
 
-    fn end_access(&self, plane: &mut Self::Plane, outcome: FenceOutcome) {
+    fn end_access(&self, plane: &mut Self::Plane, outcome: Result<(), i32>) {
         if let Some(timeline) = &mut plane.access {
             self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
         }
@@ -367,25 +363,25 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
 
     fn cookie(&self, plane: &Self::Plane) -> Option<Self::Cookie> {
         let is_sg = plane.dev.allocator == Allocator::Sg;
-        let sg = |segments| Some(Cookie::Sg(SgView(segments)));
+        let sg = |segments| Some(Cookie::Sg(View(segments)));
         match &plane.kind {
             Kind::Allocated {
                 own: None, addr, ..
             } => addr.map(Cookie::Dma),
-            Kind::Allocated { own: Some(own), .. } if is_sg => sg(Segments::Attached(own.into())),
+            Kind::Allocated { own: Some(own), .. } if is_sg => sg(Viewed::Attached(own.into())),
             Kind::Allocated { own: Some(own), .. } => {
                 let first = self.attached_segment(own.into(), 0)?;
                 Some(Cookie::Dma(first.addr))
             }
-            Kind::User(key) if is_sg => sg(Segments::User(*key)),
+            Kind::User(key) if is_sg => sg(Viewed::User(*key)),
             Kind::User(key) => match self.with_user(*key, |user| user.dma_addr(self.ops()))? {
                 Some(addr) => Some(Cookie::Dma(addr)),
-                None => Some(Cookie::Cpu(CpuView(View::User(*key)))),
+                None => Some(Cookie::Cpu(View(Viewed::User(*key)))),
             },
             Kind::Imported { mapped: None, .. } | Kind::Virtual { mapped: false, .. } => None,
-            Kind::Imported { import, .. } if is_sg => sg(Segments::Attached(import.into())),
+            Kind::Imported { import, .. } if is_sg => sg(Viewed::Attached(import.into())),
             Kind::Imported { mapped, .. } => mapped.map(Cookie::Dma),
-            Kind::Virtual { memory, .. } => Some(Cookie::Cpu(CpuView(View::Memory(*memory)))),
+            Kind::Virtual { memory, .. } => Some(Cookie::Cpu(View(Viewed::Memory(*memory)))),
         }
     }
 

@@ -20,7 +20,7 @@ use counters::CounterTable;
 use mapping::Attached;
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::fence::{Owner, Timeline};
-use vb3_dmabuf::{AttachRef, Buffers, Cx, ImportRef, MemoryId, SlabKey};
+use vb3_dmabuf::{AttachRef, Buffers, Cx, Live, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
 /// The allocator that serves a device.
@@ -83,28 +83,22 @@ pub enum Cookie {
     /// The first address of one run for the device.
     Dma(DmaAddr),
     /// Segments, as the argument of [`Planes::sg_segment`] and [`Planes::sg_find`].
-    Sg(SgView),
+    Sg(View),
     /// A CPU mapping, as the argument of [`Planes::cpu_read`] and [`Planes::cpu_write`].
-    Cpu(CpuView),
+    Cpu(View),
 }
 
-/// Identifies the CPU mapping of a plane. Valid while the plane is mapped.
+/// Identifies the segments or the CPU mapping of a plane. Valid while the plane is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CpuView(View);
+pub struct View(Viewed);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum View {
+enum Viewed {
+    /// The CPU mapping of a memory.
     Memory(MemoryId),
-    User(SlabKey),
-}
-
-/// Identifies the segments of a plane. Valid while the plane is mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SgView(Segments);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Segments {
+    /// The segments of a device's mapping.
     Attached(Attached),
+    /// A program's memory, mapped for a device or for the CPU.
     User(SlabKey),
 }
 
@@ -143,7 +137,7 @@ enum Kind {
     User(SlabKey),
     /// Imported for the device.
     Imported {
-        import: ImportRef,
+        import: AttachRef,
         /// The memory's first address for the device; `None` before it is mapped.
         mapped: Option<DmaAddr>,
         /// Number of hand-overs to the device that have not ended.
@@ -211,25 +205,6 @@ pub struct RefusedImport<D> {
     pub memory: MemoryId,
     /// Length of the plane that would have used it, in bytes.
     pub len_bytes: u64,
-}
-
-/// Counts of resources in use. All are zero when everything is released.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Live {
-    /// Memories, dma-bufs, attachments, mappings in programs.
-    pub buffers: vb3_dmabuf::Live,
-    /// Pinned ranges of programs.
-    pub user_planes: u64,
-    /// Imported dma-bufs, per device and direction.
-    pub imports: u64,
-}
-
-impl Live {
-    /// Returns whether everything is released.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// All plane memory of a process, over a DMA layer.
@@ -300,10 +275,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Returns the resources in use.
     pub fn live(&self) -> Live {
+        let user_planes = u64::try_from(self.users.len()).unwrap_or(u64::MAX);
         Live {
-            buffers: self.buffers.live(),
-            user_planes: u64::try_from(self.users.len()).unwrap_or(u64::MAX),
-            imports: u64::try_from(self.buffers.import_count()).unwrap_or(u64::MAX),
+            user_planes,
+            ..self.buffers.live()
         }
     }
 

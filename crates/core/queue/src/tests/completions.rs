@@ -37,14 +37,12 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<crate::Binding<'_>>();
     any_thread::<crate::Prepare<'_>>();
     any_thread::<(crate::Config<u32>, crate::PlaneSizes, Completion, DoneState)>();
-    any_thread::<(crate::BufferInfo, crate::PlaneInfo, crate::Allocated)>();
     any_thread::<(
-        Error,
-        crate::DriverError,
-        Stale,
-        crate::Fault,
-        crate::Statistics,
+        crate::BufferInfo,
+        crate::PlaneView<crate::PlaneLocation>,
+        crate::Allocated,
     )>();
+    any_thread::<(Error, crate::DriverError, Stale, crate::Statistics)>();
     any_thread::<(
         crate::BufferState,
         crate::Busy,

@@ -9,7 +9,7 @@ use crate::{
     Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
     HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason, RequestId,
 };
-use vb3_plane::{AllocArgs, FenceOutcome};
+use vb3_plane::AllocArgs;
 
 /// Bytes that one plane needs by default.
 pub(crate) const SIZE: u64 = 115_200;
@@ -94,7 +94,7 @@ pub(crate) struct Books {
     pub(crate) skips: Vec<(&'static str, HintSkip)>,
     pub(crate) violations: Vec<String>,
     /// Outcomes of the accesses that ended, in order.
-    pub(crate) outcomes: Vec<FenceOutcome>,
+    pub(crate) outcomes: Vec<Result<(), i32>>,
     /// Planes with pending imported fences.
     pub(crate) held_back: BTreeSet<u64>,
     pub(crate) max_alloc: Option<usize>,
@@ -336,7 +336,7 @@ impl MemOps for FakeMem {
         }
     }
 
-    fn end_access(&self, plane: &mut FakePlane, outcome: FenceOutcome) {
+    fn end_access(&self, plane: &mut FakePlane, outcome: Result<(), i32>) {
         let this = &mut *self.get();
         let record = this.planes.get_mut(&plane.0).unwrap();
         if core::mem::replace(&mut record.accessed, false) {

@@ -4,10 +4,9 @@ use super::fake::done;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{BufferState, Completion, DoneState, Memory, QueueType};
-use vb3_plane::FenceOutcome;
 
-const FAILED: FenceOutcome = FenceOutcome::Failed(5);
-const CANCELED: FenceOutcome = FenceOutcome::Failed(125);
+const FAILED: Result<(), i32> = Err(5);
+const CANCELED: Result<(), i32> = Err(125);
 
 fn streaming(queue_type: QueueType) -> Bench {
     let mut b = Bench::new(queue_type);
@@ -53,7 +52,7 @@ fn access_spans_driver_ownership() {
         b.session().complete(second, error).unwrap();
         drop(third);
         b.session().settle();
-        assert_eq!(b.mem.get().outcomes, [FenceOutcome::Done, FAILED, FAILED]);
+        assert_eq!(b.mem.get().outcomes, [Ok(()), FAILED, FAILED]);
         b.streamoff().unwrap();
         assert_eq!(b.mem.get().outcomes.len(), 3, "each ends once");
         b.finish();

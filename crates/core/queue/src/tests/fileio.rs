@@ -6,7 +6,7 @@ use super::std::vec;
 use super::std::vec::Vec;
 use super::{BOTH, Bench, WHOLE, whole};
 use crate::{
-    Busy, Completion, DoneState, Error, Fault, Interest, IoModes, MAX_PLANES, Memory, QueueType,
+    Busy, Completion, DoneState, Error, Interest, IoModes, MAX_PLANES, Memory, QueueType,
     Readiness, Sink, Source, TimestampKind,
 };
 use vb3_plane::Coherency;
@@ -28,10 +28,10 @@ impl User {
 }
 
 impl Sink for User {
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let from = usize::try_from(offset).unwrap();
         if from + data.len() > self.good {
-            return Err(Fault);
+            return Err(Error::Fault);
         }
         self.bytes[from..from + data.len()].copy_from_slice(data);
         Ok(())
@@ -39,10 +39,10 @@ impl Sink for User {
 }
 
 impl Source for User {
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let from = usize::try_from(offset).unwrap();
         if from + out.len() > self.good {
-            return Err(Fault);
+            return Err(Error::Fault);
         }
         out.copy_from_slice(&self.bytes[from..from + out.len()]);
         Ok(())

@@ -6,8 +6,7 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
 use crate::{
-    Completion, Error, Fault, Interest, MAX_PLANES, Moved, Pieces, QueueType, Readiness, Sink,
-    Source,
+    Completion, Error, Interest, MAX_PLANES, Moved, Pieces, QueueType, Readiness, Sink, Source,
 };
 
 const PIECE_BYTES: u64 = SIZE / 4;
@@ -26,9 +25,9 @@ struct Piece {
 }
 
 impl Sink for Piece {
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         if self.bad {
-            return Err(Fault);
+            return Err(Error::Fault);
         }
         assert_eq!(usize::try_from(offset).unwrap(), self.bytes.len());
         self.bytes.extend_from_slice(data);
@@ -37,14 +36,18 @@ impl Sink for Piece {
 }
 
 impl Source for Piece {
-    fn prepare(&mut self, len_bytes: u64) -> Result<(), Fault> {
+    fn prepare(&mut self, len_bytes: u64) -> Result<(), Error> {
         assert!(len_bytes <= PIECE_BYTES);
-        if self.absent { Err(Fault) } else { Ok(()) }
+        if self.absent {
+            Err(Error::Fault)
+        } else {
+            Ok(())
+        }
     }
 
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         if self.bad {
-            return Err(Fault);
+            return Err(Error::Fault);
         }
         let from = usize::try_from(offset).unwrap();
         out.copy_from_slice(&self.bytes[from..from + out.len()]);
@@ -258,7 +261,7 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
 struct User(Vec<u8>);
 
 impl Source for User {
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let from = usize::try_from(offset).unwrap();
         out.copy_from_slice(&self.0[from..from + out.len()]);
         Ok(())

@@ -5,7 +5,7 @@ use super::fake::done;
 use super::std::vec;
 use super::std::vec::Vec;
 use super::{Bench, WHOLE, whole};
-use crate::{Completion, DoneState, Error, Fault, MAX_PLANES, QueueType, Sink, Source};
+use crate::{Completion, DoneState, Error, MAX_PLANES, QueueType, Sink, Source};
 use proptest::prelude::*;
 
 const BYTES: u64 = 1000;
@@ -37,9 +37,9 @@ struct Program {
 }
 
 impl Program {
-    fn reachable(&self, end: u64) -> Result<(), Fault> {
+    fn reachable(&self, end: u64) -> Result<(), Error> {
         if self.fault_at.is_some_and(|at| end > at) {
-            Err(Fault)
+            Err(Error::Fault)
         } else {
             Ok(())
         }
@@ -47,7 +47,7 @@ impl Program {
 }
 
 impl Sink for Program {
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.reachable(offset + data.len() as u64)?;
         self.got.truncate(usize::try_from(offset).unwrap());
         self.got.extend_from_slice(data);
@@ -56,7 +56,7 @@ impl Sink for Program {
 }
 
 impl Source for Program {
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         self.reachable(offset + out.len() as u64)?;
         for (i, byte) in (offset..).zip(out) {
             *byte = self.next.wrapping_add(i.to_le_bytes()[0]);

@@ -13,9 +13,9 @@ use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
-    ExportAccess, Fault, HintSkip, Interest, IoModes, MapAccess, Memory, Moved, Pieces,
-    PlaneLocation, PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
-    Readiness, Session, Sink, Source, Wait,
+    ExportAccess, HintSkip, Interest, IoModes, MapAccess, Memory, Moved, Pieces, PlaneLocation,
+    PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness,
+    Session, Sink, Source, Wait,
 };
 
 pub(crate) type Layer = Mapper<Machine>;
@@ -676,7 +676,7 @@ impl Lab {
         }
         let mut session = self.sides[side].session(&self.mem);
         let info = session.querybuf(index).map_err(Error::errno)?;
-        let cookie = match info.planes[0].map(|p| p.location) {
+        let cookie = match info.planes[0].map(|p| p.cookie) {
             Some(PlaneLocation::Cookie(cookie)) => cookie,
             _ => u64::MAX,
         };
@@ -744,18 +744,18 @@ pub(crate) fn pick<T>(list: &[T], nth: usize) -> Option<usize> {
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
 impl Sink for Bytes {
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Fault> {
+    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let at = offset as usize;
-        let to = self.0.get_mut(at..at + data.len()).ok_or(Fault)?;
+        let to = self.0.get_mut(at..at + data.len()).ok_or(Error::Fault)?;
         to.copy_from_slice(data);
         Ok(())
     }
 }
 
 impl Source for Bytes {
-    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Fault> {
+    fn get(&mut self, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let at = offset as usize;
-        out.copy_from_slice(self.0.get(at..at + out.len()).ok_or(Fault)?);
+        out.copy_from_slice(self.0.get(at..at + out.len()).ok_or(Error::Fault)?);
         Ok(())
     }
 }

@@ -5,7 +5,7 @@
 use super::{Answer, FileCall, Kind};
 use crate::Run;
 use crate::refusals::Refused;
-use vb3_dmabuf::fence::{FenceOutcome, Owner, Timeline};
+use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf_files::{NAME_BYTES, TimelineRequest};
 use vb3_frontend::{Errno, FileId, Node, NodeId, NodeKind, NumberAt, Origin, Step};
 use vb3_machine::Device;
@@ -71,7 +71,7 @@ impl Kind for Timelines {
     fn release(&mut self, run: &mut Run, file: FileId) {
         run.set_now();
         if let Some(open) = run.files.sync_files.timelines.remove(&file) {
-            let ending = FenceOutcome::Failed(Errno::ENOENT.0);
+            let ending = Err(Errno::ENOENT.0);
             run.memory
                 .with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
         }
@@ -109,7 +109,7 @@ impl Run {
             // CAST: values have 32 bits and wrap around.
             let to = (timeline.value() as u32).wrapping_add(step);
             self.memory.with_fences(|fences, now_ns| {
-                fences.advance(timeline, to.into(), FenceOutcome::Done, now_ns);
+                fences.advance(timeline, to.into(), Ok(()), now_ns);
             });
         }
         Ok(())

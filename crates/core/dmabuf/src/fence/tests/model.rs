@@ -67,13 +67,13 @@ type TimelinePoint = (u64, u64);
 #[derive(Default)]
 struct Model {
     pending: BTreeSet<TimelinePoint>,
-    ended: BTreeMap<TimelinePoint, FenceOutcome>,
+    ended: BTreeMap<TimelinePoint, Result<(), i32>>,
     /// For each memory, the list of fence, usage, and whether it was imported.
     reservations: Vec<Vec<(TimelinePoint, Usage, bool)>>,
 }
 
 impl Model {
-    fn end_all(&mut self, context: u64, to: u64, outcome: FenceOutcome) {
+    fn end_all(&mut self, context: u64, to: u64, outcome: Result<(), i32>) {
         let due: Vec<TimelinePoint> = self
             .pending
             .range((context, 0)..=(context, to))
@@ -149,18 +149,14 @@ impl Both {
                 self.model.reservations[m].push((place, usage(write), false));
             }
             Step::Complete(d, ok) => {
-                let outcome = if ok {
-                    FenceOutcome::Done
-                } else {
-                    FenceOutcome::Failed(5)
-                };
+                let outcome = if ok { Ok(()) } else { Err(5) };
                 let timeline = &mut self.devices[d];
                 self.fences.end_oldest(timeline, outcome, 0);
                 self.model
                     .end_all(timeline.context, timeline.value(), outcome);
             }
             Step::StreamOff(d) => {
-                let outcome = FenceOutcome::Failed(125);
+                let outcome = Err(125);
                 let timeline = &mut self.devices[d];
                 self.fences.end_oldest(timeline, outcome, 0);
                 self.model.end_all(timeline.context, u64::MAX, outcome);
@@ -186,8 +182,8 @@ impl Both {
             Step::Increment(p, by) => {
                 let timeline = &mut self.programs[p];
                 let to = timeline.value() + by;
-                self.fences.advance(timeline, to, FenceOutcome::Done, 0);
-                self.model.end_all(timeline.context, to, FenceOutcome::Done);
+                self.fences.advance(timeline, to, Ok(()), 0);
+                self.model.end_all(timeline.context, to, Ok(()));
             }
             Step::Export(m, write) => {
                 let file = self.fences.export(memory(m), usage(write), 0).unwrap();
@@ -230,7 +226,7 @@ impl Both {
     }
 
     fn close(&mut self, timeline: Timeline<u32>) {
-        let outcome = FenceOutcome::Failed(125);
+        let outcome = Err(125);
         self.model.end_all(timeline.context, u64::MAX, outcome);
         self.fences.close(timeline, outcome, 0);
     }
@@ -285,7 +281,7 @@ impl Both {
         }
         (0..MEMORIES).for_each(|m| self.fences.forget_memory(memory(m)));
         assert!(self.fences.is_empty(), "{} fences left", self.fences.len());
-        assert_eq!(self.fences.counts().begun, self.fences.counts().ended);
+        assert_eq!(self.fences.counts().0, self.fences.counts().1);
     }
 }
 
@@ -309,7 +305,7 @@ fn fence_memory_is_bounded_by_pending_fences() {
     let mut most = 0;
     for round in 0..100_000_usize {
         let timeline = &mut devices[round % 12];
-        fences.end_oldest(timeline, FenceOutcome::Done, 0);
+        fences.end_oldest(timeline, Ok(()), 0);
         let m = memory(round % MEMORIES);
         fences
             .begin_access(m, timeline, usage(round % 3 == 0))
@@ -327,12 +323,12 @@ fn fence_memory_is_bounded_by_pending_fences() {
     // At most 12 fences are pending. Ended ones stay in lists until others replace them.
     let bound = 12 + 12 * MEMORIES + 12;
     assert!((1..=bound).contains(&most), "{most} at one time");
-    assert_eq!(fences.counts().begun, 100_000);
+    assert_eq!(fences.counts().0, 100_000);
     fences.put_sync_file(kept);
     for timeline in devices {
-        fences.close(timeline, FenceOutcome::Done, 0);
+        fences.close(timeline, Ok(()), 0);
     }
     (0..MEMORIES).for_each(|m| fences.forget_memory(memory(m)));
     assert!(fences.is_empty());
-    assert_eq!(fences.counts().ended, 100_000);
+    assert_eq!(fences.counts().1, 100_000);
 }

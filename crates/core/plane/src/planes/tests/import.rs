@@ -3,7 +3,8 @@
 use super::*;
 use Coherency::{Coherent, NonCoherent};
 use Direction::{Bidirectional, FromDevice, ToDevice};
-use vb3_dmabuf::fence::{FenceOutcome, Usage};
+use vb3_dma::SyncFor;
+use vb3_dmabuf::fence::Usage;
 
 const HERE: Device<u32> = Device::contig(DISPLAY);
 
@@ -65,11 +66,11 @@ fn an_access_lasts_from_its_begin_to_its_end() {
         fences.put_sync_file(file);
     });
     assert!(t.is_held_back(&reader));
-    t.end_access(&mut plane, FenceOutcome::Done);
+    t.end_access(&mut plane, Ok(()));
     assert!(!t.is_held_back(&reader));
     let after = counts();
-    assert_eq!(during.begun, before.begun + 1);
-    assert_eq!((during.ended, after.ended), (before.ended, during.begun));
+    assert_eq!(during.0, before.0 + 1);
+    assert_eq!((during.1, after.1), (before.1, during.0));
     t.put(reader);
     t.put_dmabuf(buf);
     t.put(plane);
@@ -204,7 +205,7 @@ fn an_idle_mapping_does_not_keep_the_buffer() {
     assert_eq!(t.live().imports, 2);
     t.put(owner);
     t.put_dmabuf(buf);
-    assert_eq!((t.live().imports, t.live().buffers.memories), (1, 1));
+    assert_eq!((t.live().imports, t.live().memories), (1, 1));
     t.put(two);
     t.put_dmabuf(stays);
     t.put(other);
@@ -315,7 +316,7 @@ fn skipped_sync_is_stale_and_reported() {
         if sync {
             assert_eq!(told, []);
         } else {
-            assert_eq!(told, [(SyncKind::BeginRead, 1, Some(16))]);
+            assert_eq!(told, [(SyncFor::Cpu, 1, Some(16))]);
         }
         t.finish(&mut owner, HintSkip::empty()).unwrap();
         t.put(plane);

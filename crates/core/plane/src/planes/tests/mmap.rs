@@ -17,13 +17,13 @@ fn orphaned_memory_lives_until_its_last_user_goes() {
         let of_buf = t.buffers().vma_open_buf(buf.id()).unwrap();
         assert_eq!(t.num_users(&plane), 4);
         t.put(plane);
-        assert_eq!(t.live().buffers.memories, 1);
+        assert_eq!(t.live().memories, 1);
         t.vma_close(of_plane);
         let id = buf.id();
         let second = t.buffers().mmap_buf(id, PAGE, PAGE).unwrap();
         assert_ne!(second, map.mmap);
         t.put_dmabuf(buf);
-        assert_eq!(t.live().buffers.memories, 1, "mapped by a program");
+        assert_eq!(t.live().memories, 1, "mapped by a program");
         t.vma_close(of_buf);
         assert_nothing(&t);
         assert!(t.buffers().vma_open(map.memory).is_err());

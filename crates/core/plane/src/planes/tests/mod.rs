@@ -12,15 +12,15 @@ mod threads;
 mod userptr;
 mod vmalloc;
 
-use super::{Cookie, Device, Live, Plane, Planes};
+use super::{Cookie, Device, Plane, Planes};
 use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
-use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Memory, Reason};
+use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Memory, Reason, SyncFor};
 use vb3_dma_test::fake::{Fake, FakeUser};
 use vb3_dmabuf::solve::Placement;
-use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec, SyncKind};
+use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec};
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -87,10 +87,10 @@ pub(super) fn cpu_write(t: &Test, plane: &TestPlane, offset: u64, data: &[u8]) {
     t.buffers.inspect(memory, write).expect("memory");
 }
 
-type Allocated = vb3_dmabuf::SharedMemory<Ops>;
+type Allocated = vb3_dmabuf::Shared<Ops, vb3_dmabuf::Slab<vb3_dmabuf::Attachment<Ops>>>;
 
 pub(super) fn assert_nothing(t: &Test) {
-    assert_eq!(t.live(), Live::default());
+    assert_eq!(t.live(), vb3_dmabuf::Live::default());
     assert_eq!(t.ops().held(), vb3_dma::Live::default());
     assert_eq!(t.ops().platform().freed_in_reach(), []);
     for dev in [CAMERA, DISPLAY, DIRECT, BOUNCER] {

@@ -416,7 +416,7 @@ impl Run {
             }
             _ => self.handle_op(op),
         }
-        assert_eq!(self.t.live().buffers.memories, self.m.live());
+        assert_eq!(self.t.live().memories, self.m.live());
     }
 
     fn end(mut self) {

@@ -7,7 +7,7 @@ use alloc::vec;
 
 const HERE: Device<u32> = Device::sg(DIRECT);
 
-fn view(t: &Test, plane: &TestPlane) -> super::super::SgView {
+fn view(t: &Test, plane: &TestPlane) -> super::super::View {
     match t.cookie(plane) {
         Some(Cookie::Sg(view)) => view,
         other => panic!("no segments: {other:?}"),
@@ -154,8 +154,8 @@ fn a_scattered_dma_buf_is_taken_where_contig_refuses() {
     assert_eq!(t.ops().dev_read(DIRECT, addr, 1), Some([8].to_vec()));
     t.finish(&mut plane, HintSkip::empty()).unwrap();
     t.put(owner);
-    assert_eq!(t.live().buffers.memories, 1, "orphaned");
-    assert_eq!(t.live().buffers.mapped, 1, "its own device has gone");
+    assert_eq!(t.live().memories, 1, "orphaned");
+    assert_eq!(t.live().mapped, 1, "its own device has gone");
     t.put(plane);
     t.put_dmabuf(buf);
     assert_nothing(&t);

@@ -164,7 +164,7 @@ fn a_missing_clean_is_told() {
     cpu_write(&t, &plane, 0, &[5; 3]);
     t.prepare(&mut plane, HintSkip::PREPARE).unwrap();
     let fact = t.host().missing.borrow()[0];
-    assert_eq!((fact.sync, fact.stale_bytes), (SyncKind::EndWrite, Some(3)));
+    assert_eq!((fact.sync, fact.stale_bytes), (SyncFor::Device, Some(3)));
     assert_eq!(fact.tag, plane.memory().unwrap().get());
     t.finish(&mut plane, HintSkip::PREPARE).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();

@@ -3,8 +3,8 @@
 
 use super::{Log, Ops};
 use crate::{
-    AllocArgs, Allocator, Cookie, Counters, CpuView, Device, Due, Live, MemoryKind, Plane,
-    PlaneError, PlaneMmap, Planes, RefusedImport, SgView, UserId, UserMemory, UserRange,
+    AllocArgs, Allocator, Cookie, Counters, Device, Due, MemoryKind, Plane, PlaneError, PlaneMmap,
+    Planes, RefusedImport, UserId, UserMemory, UserRange, View,
 };
 use vb3_dma_test::fake::Mutexes;
 
@@ -19,6 +19,6 @@ fn types_say_which_threads_they_may_visit() {
     one_thread::<Planes<Ops, Log>>();
     any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
     // Types without parameters.
-    any_thread::<(AllocArgs, Allocator, Cookie, Counters, CpuView, Due, Live)>();
-    any_thread::<(MemoryKind, PlaneError, SgView, UserId)>();
+    any_thread::<(AllocArgs, Allocator, Cookie, Counters, View, Due)>();
+    any_thread::<(MemoryKind, PlaneError, UserId)>();
 }

@@ -222,7 +222,7 @@ fn expbuf_and_mmap() {
             ready(b);
             assert_eq!(map(b, 0, SIZE, RW), EINVAL, "the other queue's cookie");
             assert_eq!(map(b, 1 << 30, SIZE, RW), 0);
-            match b.query(0).unwrap().planes[0].unwrap().location {
+            match b.query(0).unwrap().planes[0].unwrap().cookie {
                 PlaneLocation::Cookie(cookie) => i32::try_from(cookie).unwrap(),
                 _ => 0,
             }

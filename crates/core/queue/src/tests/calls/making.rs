@@ -119,7 +119,7 @@ fn querybuf() {
             assert!(!info.prepared && !info.mapped);
             let plane = info.planes[0].unwrap();
             assert_eq!(plane.length_bytes, SIZE, "not rounded to pages");
-            assert_eq!(plane.location, PlaneLocation::Cookie(3 << 15));
+            assert_eq!(plane.cookie, PlaneLocation::Cookie(3 << 15));
             assert_eq!(info.num_planes(), 1);
             0
         }),
@@ -127,7 +127,7 @@ fn querybuf() {
             b.driver.sizes.push(SIZE);
             ready(b);
             let plane = b.query(3).unwrap().planes[1].unwrap();
-            assert_eq!(plane.location, PlaneLocation::Cookie(3 << 15 | 1 << 12));
+            assert_eq!(plane.cookie, PlaneLocation::Cookie(3 << 15 | 1 << 12));
             0
         }),
         ("querybuf.mapped", both(0), |b| {

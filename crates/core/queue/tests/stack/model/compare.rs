@@ -25,12 +25,12 @@ impl Model {
         let users = self.streams.iter().flat_map(|s| s.buffers.values());
         let users = users.filter(|b| matches!(b.holds, Holds::User(..)));
         let mapped = self.imports.values().filter(|i| i.mapped).count();
-        assert_eq!(live.buffers.memories, count(self.mems.len()), "memories");
-        assert_eq!(live.buffers.bufs, count(self.bufs.len()), "dma-bufs");
-        assert_eq!(live.buffers.buf_refs, count(refs), "references");
-        assert_eq!(live.buffers.program_mappings, count(self.maps.len()));
+        assert_eq!(live.memories, count(self.mems.len()), "memories");
+        assert_eq!(live.bufs, count(self.bufs.len()), "dma-bufs");
+        assert_eq!(live.buf_refs, count(refs), "references");
+        assert_eq!(live.program_mappings, count(self.maps.len()));
         assert_eq!(live.imports, count(self.imports.len()), "imports");
-        assert_eq!(live.buffers.mapped, count(mapped), "mapped attachments");
+        assert_eq!(live.mapped, count(mapped), "mapped attachments");
         assert_eq!(live.user_planes, count(users.count()), "user memory");
     }
 

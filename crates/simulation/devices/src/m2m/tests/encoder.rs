@@ -4,7 +4,7 @@ use super::bench::{Bench, device};
 use super::{Scene, decoded, library};
 use crate::m2m::{Decoder, Encoder};
 use vb3_codec::{Kind, Launch};
-use vb3_queue::{DriverError, Error, Timecode};
+use vb3_queue::{DriverError, Error};
 use vb3_v4l2::{
     Colorimetry, Command, ControlValue, DriverEvent, Flow, FourCc, Fraction, Rect, SelectionFlags,
     SelectionTarget, VideoDriver, cid,
@@ -187,7 +187,7 @@ fn what_is_said_of_a_frame_comes_with_its_packet() {
     const SOURCE_START: u32 = 0x1_0000;
     let mut bench = small("");
     let scene = Scene::moving(64, 48, 0).laid_out(&bench.device.format(Flow::Output));
-    let timecode: Timecode = [7; 16];
+    let timecode: [u8; 16] = [7; 16];
     bench.plane(Flow::Output, 1, 0).copy_from_slice(&scene[0]);
     let payload = [scene[0].len() as u64];
     bench

@@ -7,7 +7,7 @@ use crate::needs::Wants;
 use crate::shares::Shares;
 use std::collections::BTreeMap;
 use vb3_dma::{Coherency, Direction, Reason};
-use vb3_dmabuf::fence::{FenceOutcome, Owner, Status, SyncFile, Timeline, Usage};
+use vb3_dmabuf::fence::{Owner, Status, SyncFile, Timeline, Usage};
 use vb3_dmabuf::{BufRef, MemoryId};
 use vb3_drm::{BufferId, FenceId};
 use vb3_frontend::{Detail, Errno, FileId, Install, Made, NumberAt, Step};
@@ -140,7 +140,7 @@ impl CardMemory {
     /// Ends the reads of a buffer.
     pub(super) fn end_scan(&mut self, memory: &RunMemory, buffer: BufferId) {
         if let Some(object) = self.objects.get_mut(&buffer) {
-            memory.end_access(&mut object.plane, FenceOutcome::Done);
+            memory.end_access(&mut object.plane, Ok(()));
             // This can fail only if data that the card wrote is lost, and the card has only read.
             let _ = memory.finish(&mut object.plane, HintSkip::empty());
         }
@@ -202,7 +202,11 @@ impl CardMemory {
     }
 
     /// Ends the write to a buffer.
-    pub(super) fn end_write(memory: &mut RunMemory, mut written: Written, outcome: FenceOutcome) {
+    pub(super) fn end_write(
+        memory: &mut RunMemory,
+        mut written: Written,
+        outcome: Result<(), i32>,
+    ) {
         memory.end_access(&mut written.plane, outcome);
         // If the card has lost the buffer, this fails, but then the write itself has failed before.
         let _ = memory.finish(&mut written.plane, HintSkip::empty());
@@ -214,7 +218,7 @@ impl CardMemory {
         &mut self,
         memory: &RunMemory,
         (timeline, seqno): (usize, u64),
-        outcome: FenceOutcome,
+        outcome: Result<(), i32>,
     ) {
         if let Some(timeline) = self.timelines.get_mut(timeline) {
             memory.with_fences(|fences, now_ns| {
@@ -262,7 +266,7 @@ impl vb3_drm::Memory for WithMemory<'_> {
 
     fn signal(&mut self, timeline: usize, seqno: u64) {
         let end = (timeline, seqno);
-        self.own.end_fence(self.memory, end, FenceOutcome::Done);
+        self.own.end_fence(self.memory, end, Ok(()));
     }
 }
 

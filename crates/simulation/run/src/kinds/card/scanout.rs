@@ -6,7 +6,6 @@ use crate::memory::{DeviceBus, RunMemory};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use vb3_devices::{Layer, Picture, Target};
-use vb3_dmabuf::fence::FenceOutcome;
 use vb3_drm::{BufferId, Framebuffer, Shown};
 use vb3_plane::Cookie;
 
@@ -40,7 +39,7 @@ pub(super) struct Writing {
 }
 
 /// The errno of a writeback's fence if the card could not write: EIO.
-const FAILED: FenceOutcome = FenceOutcome::Failed(5);
+const FAILED: Result<(), i32> = Err(5);
 
 impl CardDevice {
     /// Begins to scan out what a CRTC shows from a vblank on. Buffers that it no longer shows go back to programs.
@@ -173,7 +172,7 @@ impl CardDevice {
     }
 
     /// Ends the write of a CRTC's picture, then its fence.
-    fn end_writing(&mut self, memory: &mut RunMemory, crtc: usize, outcome: FenceOutcome) {
+    fn end_writing(&mut self, memory: &mut RunMemory, crtc: usize, outcome: Result<(), i32>) {
         let output = self.outputs.get_mut(crtc);
         let Some(writing) = output.and_then(|output| output.writing.take()) else {
             return;
@@ -207,13 +206,13 @@ impl CardDevice {
                 output.scan = Some(rest);
                 return true;
             }
-            Ok(None) => FenceOutcome::Done,
+            Ok(None) => Ok(()),
             Err(_) => {
                 self.lose_picture(crtc);
                 FAILED
             }
         };
-        if outcome == FenceOutcome::Done
+        if outcome == Ok(())
             && let Some(output) = self.outputs.get_mut(crtc)
         {
             self.readable.extend(output.add_crcs());
