@@ -216,7 +216,7 @@ impl Half {
     }
 
     /// Returns the oldest finished buffer.
-    pub(crate) fn pop(number: usize) -> Option<vb3_queue::Finished<Cookie>> {
+    pub(crate) fn pop(number: usize) -> Option<(vb3_queue::Active<Cookie>, vb3_queue::Completion)> {
         ENGINES[number].with(|engine| engine.as_mut()?.finished.pop())
     }
 }

@@ -3,13 +3,6 @@
 use crate::{Active, Completion, Error, Stale};
 use alloc::collections::VecDeque;
 
-/// A buffer that the device has finished, before its queue has collected it.
-#[derive(Debug)]
-pub struct Finished<C> {
-    pub(crate) token: Active<C>,
-    pub(crate) completion: Completion,
-}
-
 /// Buffers that an interrupt handler or another thread has finished, oldest first. They wait here
 /// until the queue's own context collects them ([`Session::collect`](crate::Session::collect)).
 ///
@@ -25,7 +18,7 @@ pub struct Finished<C> {
 /// CPU when the buffer is collected, not in the interrupt handler.
 #[derive(Debug)]
 pub struct Completions<C> {
-    list: VecDeque<Finished<C>>,
+    list: VecDeque<(Active<C>, Completion)>,
     limit: usize,
 }
 
@@ -60,23 +53,23 @@ impl<C> Completions<C> {
             return Err(Stale);
         }
         token.ownership.add_pending();
-        self.list.push_back(Finished { token, completion });
+        self.list.push_back((token, completion));
         Ok(())
     }
 
-    /// Removes and returns the oldest buffer.
-    pub fn pop(&mut self) -> Option<Finished<C>> {
-        let finished = self.list.pop_front()?;
-        finished.token.ownership.sub_pending();
-        Some(finished)
+    /// Removes and returns the oldest buffer, with its completion.
+    pub fn pop(&mut self) -> Option<(Active<C>, Completion)> {
+        let (token, completion) = self.list.pop_front()?;
+        token.ownership.sub_pending();
+        Some((token, completion))
     }
 
     /// Removes buffers whose streaming was stopped while they waited, to make room.
     fn drop_stale(&mut self) {
-        self.list.retain(|finished| {
-            let is_live = !finished.token.is_stale();
+        self.list.retain(|(token, _)| {
+            let is_live = !token.is_stale();
             if !is_live {
-                finished.token.ownership.sub_pending();
+                token.ownership.sub_pending();
             }
             is_live
         });

@@ -2,7 +2,7 @@
 
 use crate::config::MAX_PLANES;
 use crate::fences::EIO;
-use crate::{Active, BufferState, Completion, DoneState, Finished, Session, Stale};
+use crate::{Active, BufferState, Completion, DoneState, Session, Stale};
 use vb3_plane::MemOps;
 
 impl<M: MemOps> Session<'_, M> {
@@ -44,9 +44,12 @@ impl<M: MemOps> Session<'_, M> {
     ///
     /// # Context
     /// Does not sleep, unless the memory's `finish` does.
-    pub fn collect(&mut self, mut next: impl FnMut() -> Option<Finished<M::Cookie>>) -> u32 {
+    pub fn collect(
+        &mut self,
+        mut next: impl FnMut() -> Option<(Active<M::Cookie>, Completion)>,
+    ) -> u32 {
         let mut collected = 0_u32;
-        while let Some(Finished { token, completion }) = next() {
+        while let Some((token, completion)) = next() {
             // Fails only for a stale token, which `complete` counts. Its buffer returned earlier.
             let _ = self.complete(token, completion);
             collected = collected.saturating_add(1);

@@ -14,14 +14,9 @@ const MAX_BUFFERS: u32 = 32;
 /// Maximum number of bytes copied at a time.
 const CHUNK_BYTES: u64 = 64 << 10;
 
-/// Destination of read(): the program's memory.
-pub trait Sink {
-    /// Stores `data` at `offset` bytes from the start of the piece (the part that one call moves).
-    ///
-    /// # Errors
-    /// [`Error::Fault`]: `data` could not be stored completely.
-    fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error>;
-}
+/// Stores bytes of read() in the program's memory, at an offset from the start of the piece (the part that one call
+/// moves). Fails with [`Error::Fault`] if it could not store them completely.
+type Sink<'a> = dyn FnMut(u64, &[u8]) -> Result<(), Error> + 'a;
 
 /// Source of write(): the program's memory.
 pub trait Source {
@@ -59,7 +54,7 @@ impl<M: MemOps> Session<'_, M> {
     /// * As [`dqbuf`](Self::dqbuf).
     pub fn begin_read(
         &mut self,
-        sink: &mut dyn Sink,
+        sink: &mut Sink<'_>,
         len_bytes: u64,
         pieces: Pieces,
     ) -> Result<Moved, Error> {
@@ -74,7 +69,7 @@ impl<M: MemOps> Session<'_, M> {
     /// # Errors
     /// As [`begin_read`](Self::begin_read). EBUSY: the read() that `pieces` names is not in progress. Any error
     /// ends that read(), and its bytes count as not read.
-    pub fn resume_read(&mut self, sink: &mut dyn Sink, pieces: Pieces) -> Result<Moved, Error> {
+    pub fn resume_read(&mut self, sink: &mut Sink<'_>, pieces: Pieces) -> Result<Moved, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let bytes = under_way.piece(pieces);
         // With several pieces, the read() ends only at a call that moves 0 bytes: until the host makes
@@ -83,7 +78,7 @@ impl<M: MemOps> Session<'_, M> {
         self.queue
             .move_piece(current, under_way, bytes, |memory, from, offset, chunk| {
                 self.mem.copy_from(memory, from, chunk)?;
-                sink.put(offset, chunk)
+                sink(offset, chunk)
             })?;
         if !is_over {
             return Ok(Moved::Part(bytes));

@@ -21,20 +21,9 @@ pub const fn is_m2m_capture(cookie: u64) -> bool {
     cookie & (1 << M2M_CAPTURE_BIT) != 0
 }
 
-/// Access that a program requests for a mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MapAccess {
-    /// MAP_SHARED.
-    pub shared: bool,
-    /// PROT_READ.
-    pub read: bool,
-    /// PROT_WRITE.
-    pub write: bool,
-}
-
 impl<M: MemOps> Session<'_, M> {
     /// Describes the plane at an mmap offset, for mapping `len_bytes` from the plane's start. Every caller
-    /// may do this, not only the queue's owner.
+    /// may do this, not only the queue's owner. `access` is `None` for a mapping that is private or allows no access.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
@@ -45,14 +34,14 @@ impl<M: MemOps> Session<'_, M> {
         &mut self,
         cookie: u64,
         len_bytes: u64,
-        access: MapAccess,
+        access: Option<ExportAccess>,
     ) -> Result<M::Mmap, Error> {
         self.reap();
-        let allowed = match self.queue.config.queue_type {
-            QueueType::Output => access.write,
-            QueueType::Capture => access.read,
+        let useless = match self.queue.config.queue_type {
+            QueueType::Output => ExportAccess::ReadOnly,
+            QueueType::Capture => ExportAccess::WriteOnly,
         };
-        if !access.shared || !allowed {
+        if access.is_none_or(|access| access == useless) {
             return Err(Invalid::MapAccess.into());
         }
         if self.queue.memory != Some(Memory::Mmap) || !self.queue.has_buffers() {

@@ -106,12 +106,12 @@ mod sync {
 pub use active::{Active, PlaneView, Stale};
 pub use allocate::Allocated;
 pub use buffer::{BufferInfo, BufferState, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
-pub use completions::{Completions, Finished};
+pub use completions::Completions;
 pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests, TimestampKind};
 pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
 pub use error::{Busy, Error, Invalid};
-pub use fileio::{Sink, Source};
-pub use mmap::{MapAccess, is_m2m_capture};
+pub use fileio::Source;
+pub use mmap::is_m2m_capture;
 pub use pieces::{Moved, Pieces};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
@@ -164,7 +164,7 @@ impl Shared {
         self.wake.notify_all();
     }
 
-    fn pop(&self) -> Option<Finished<u64>> {
+    fn pop(&self) -> Option<(Active<u64>, Completion)> {
         self.finished.lock().unwrap().pop()
     }
 

@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
 use vb3_queue::{
-    Error as QueueError, Interest, IoModes, MapAccess, Moved, Pieces, Readiness, Sink, Source,
+    Error as QueueError, ExportAccess, Interest, IoModes, Moved, Pieces, Readiness, Source,
 };
 
 /// The part of the program's memory that a read() fills, or that a write() takes bytes from.
@@ -21,7 +21,7 @@ struct Window<'a, M: MemOps> {
     addr: u64,
 }
 
-impl<M: MemOps> Sink for Window<'_, M> {
+impl<M: MemOps> Window<'_, M> {
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), QueueError> {
         let addr = self.addr.checked_add(offset).ok_or(QueueError::Fault)?;
         write_user(self.program, addr, data).map_err(|_| QueueError::Fault)
@@ -50,7 +50,7 @@ where
         mem: &mut M,
         offset: u64,
         len_bytes: u64,
-        access: MapAccess,
+        access: Option<ExportAccess>,
     ) -> Result<M::Mmap, Error> {
         // A device with two queues marks the mmap offsets of its CAPTURE buffers.
         let flow = match self.driver.role() {
@@ -216,7 +216,7 @@ where
         };
         let now_ns = run.cx.now_ns;
         let outcome = self.move_piece(run, flow, |mut session, pieces| match flow {
-            Flow::Capture => session.resume_read(window, pieces),
+            Flow::Capture => session.resume_read(&mut |at, data| window.put(at, data), pieces),
             Flow::Output => session.resume_write(window, now_ns, pieces),
         });
         self.transferred(flow, outcome)
@@ -279,7 +279,9 @@ where
         }
         let now_ns = run.cx.now_ns;
         self.move_piece(run, flow, |mut session, pieces| match flow {
-            Flow::Capture => session.begin_read(window, len_bytes, pieces),
+            Flow::Capture => {
+                session.begin_read(&mut |at, data| window.put(at, data), len_bytes, pieces)
+            }
             Flow::Output => session.begin_write(window, len_bytes, now_ns, pieces),
         })
     }

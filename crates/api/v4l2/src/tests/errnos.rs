@@ -5,11 +5,7 @@ use super::*;
 use crate::bytes::field;
 use crate::sys;
 
-const SHARED: MapAccess = MapAccess {
-    shared: true,
-    read: true,
-    write: true,
-};
+const SHARED: Option<ExportAccess> = Some(ExportAccess::ReadWrite);
 
 fn both(test: impl Fn(Bench)) {
     test(Bench::capture());
@@ -555,32 +551,24 @@ fn mapping() {
         assert_eq!(b.mmap(0, 4096, SHARED), EINVAL, "M24 no buffers");
         assert_eq!(b.reqbufs(2, MMAP), 2);
         let output = b.flow == Flow::Output;
-        let only = |read, write| MapAccess {
-            shared: true,
-            read,
-            write,
-        };
         let (read, write) = if output { (EINVAL, 0) } else { (0, EINVAL) };
         rows(&[
+            ("M1 private", b.mmap(0, 4096, None), EINVAL),
             (
-                "M1 private",
-                b.mmap(
-                    0,
-                    4096,
-                    MapAccess {
-                        shared: false,
-                        ..SHARED
-                    },
-                ),
-                EINVAL,
+                "M2 read",
+                b.mmap(0, 4096, Some(ExportAccess::ReadOnly)),
+                read,
             ),
-            ("M2 read", b.mmap(0, 4096, only(true, false)), read),
-            ("M3 write", b.mmap(0, 4096, only(false, true)), write),
+            (
+                "M3 write",
+                b.mmap(0, 4096, Some(ExportAccess::WriteOnly)),
+                write,
+            ),
             ("M4 unknown", b.mmap(0xdead_b000, 4096, SHARED), EINVAL),
             ("M5 next plane", b.mmap(4096, 4096, SHARED), EINVAL),
             ("M6 longer", b.mmap(0, 8192, SHARED), EINVAL),
             ("M7 shorter", b.mmap(0, 1, SHARED), 0),
-            ("M8 no access", b.mmap(0, 4096, only(false, false)), EINVAL),
+            ("M8 no access", b.mmap(0, 4096, None), EINVAL),
             ("second buffer", b.mmap(1 << 15, 4096, SHARED), 0),
             ("REQBUFS(0)", b.reqbufs(0, MMAP), 0),
             ("M12 old offset", b.mmap(0, 4096, SHARED), EINVAL),

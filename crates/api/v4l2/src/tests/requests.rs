@@ -13,7 +13,7 @@ use crate::{
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use vb3_queue::{Completion, DoneState, Driver, DriverError, MapAccess, RequestId, Requests};
+use vb3_queue::{Completion, DoneState, Driver, DriverError, ExportAccess, RequestId, Requests};
 
 mod arrays;
 mod stops;
@@ -405,11 +405,7 @@ fn dropped_buffers_complete_their_requests() {
         all.find_plane(|plane| !b.mem.fenced.borrow_mut().insert(plane.id));
         assert_eq!(b.qbuf(file, Flow::Capture, 1, None), 0);
         b.device.driver_mut().output.held.clear();
-        let access = MapAccess {
-            shared: true,
-            read: true,
-            write: true,
-        };
+        let access = Some(ExportAccess::ReadWrite);
         match way {
             "settle" => b.device.settle_queues(&mut b.mem, 2),
             "fail" => b.device.fail_queues(&mut b.mem, 2, |_, _| false),

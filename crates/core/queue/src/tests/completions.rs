@@ -7,8 +7,7 @@ use super::std::thread;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{
-    Active, Completion, Completions, DoneState, Error, Finished, Memory, Queue, QueueType, Stale,
-    Wait,
+    Active, Completion, Completions, DoneState, Error, Memory, Queue, QueueType, Stale, Wait,
 };
 
 fn streaming(queue_type: QueueType, buffers: u32) -> Bench {
@@ -26,7 +25,6 @@ fn types_say_which_threads_they_may_visit() {
     fn any_thread<T: Send + Sync>() {}
     any_thread::<Active<u64>>();
     any_thread::<Completions<u64>>();
-    any_thread::<Finished<u64>>();
     any_thread::<Wait>();
     any_thread::<Queue<FakeMem>>();
     any_thread::<crate::QueueBuffer<FakeMem>>();
@@ -59,7 +57,6 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(
         crate::BoundBuffer,
         crate::Interest,
-        crate::MapAccess,
         crate::Moved,
         crate::Pieces,
         crate::RequestId,

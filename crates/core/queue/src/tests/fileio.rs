@@ -7,7 +7,7 @@ use super::std::vec::Vec;
 use super::{BOTH, Bench, WHOLE, whole};
 use crate::{
     Busy, Completion, DoneState, Error, Interest, IoModes, MAX_PLANES, Memory, QueueType,
-    Readiness, Sink, Source, TimestampKind,
+    Readiness, Source, TimestampKind,
 };
 use vb3_plane::Coherency;
 
@@ -27,7 +27,7 @@ impl User {
     }
 }
 
-impl Sink for User {
+impl User {
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let from = usize::try_from(offset).unwrap();
         if from + data.len() > self.good {
@@ -54,7 +54,10 @@ fn bench(queue_type: QueueType) -> Bench {
 }
 
 fn read(b: &mut Bench, user: &mut User, len: u64) -> Result<u64, Error> {
-    let result = b.session().begin_read(user, len, WHOLE).map(whole);
+    let result = b
+        .session()
+        .begin_read(&mut |at, data| user.put(at, data), len, WHOLE)
+        .map(whole);
     b.check();
     result
 }

@@ -5,9 +5,7 @@ use super::calls::{EBUSY, EFAULT, seen};
 use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
-use crate::{
-    Completion, Error, Interest, MAX_PLANES, Moved, Pieces, QueueType, Readiness, Sink, Source,
-};
+use crate::{Completion, Error, Interest, MAX_PLANES, Moved, Pieces, QueueType, Readiness, Source};
 
 const PIECE_BYTES: u64 = SIZE / 4;
 const MINE: Pieces = Pieces {
@@ -24,7 +22,7 @@ struct Piece {
     absent: bool,
 }
 
-impl Sink for Piece {
+impl Piece {
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         if self.bad {
             return Err(Error::Fault);
@@ -57,7 +55,9 @@ impl Source for Piece {
 
 fn reader(frames: u8) -> Bench {
     let mut b = Bench::with(QueueType::Capture, |c| c.min_reqbufs_allocation = 2);
-    let started = b.session().begin_read(&mut Piece::default(), SIZE, MINE);
+    let started =
+        b.session()
+            .begin_read(&mut |at, data| Piece::default().put(at, data), SIZE, MINE);
     assert_eq!(started, Err(Error::WouldBlock));
     for value in 1..=frames {
         let cookie = b.driver.tokens[0].plane(0).unwrap().unwrap().cookie;
@@ -83,7 +83,10 @@ fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
     let (mut all, mut most) = (first, 0);
     loop {
         let mut piece = Piece::default();
-        let moved = b.session().resume_read(&mut piece, MINE).unwrap();
+        let moved = b
+            .session()
+            .resume_read(&mut |at, data| piece.put(at, data), MINE)
+            .unwrap();
         b.check();
         let len = piece.bytes.len();
         most = most.max(len);
@@ -102,7 +105,9 @@ fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
 fn other_calls_wait_for_a_read_in_pieces() {
     let mut b = reader(2);
     let mut piece = Piece::default();
-    let moved = b.session().begin_read(&mut piece, SIZE * 2, MINE);
+    let moved = b
+        .session()
+        .begin_read(&mut |at, data| piece.put(at, data), SIZE * 2, MINE);
     assert_eq!(moved, Ok(Moved::Part(PIECE_BYTES)));
     assert_eq!(
         piece.bytes.len() as u64,
@@ -110,9 +115,13 @@ fn other_calls_wait_for_a_read_in_pieces() {
         "no more than a piece"
     );
     assert_eq!(b.queue.transfer_under_way(), Some(7));
-    let other = b.session().begin_read(&mut Piece::default(), SIZE, OTHER);
+    let other = b
+        .session()
+        .begin_read(&mut |at, data| Piece::default().put(at, data), SIZE, OTHER);
     assert_eq!(seen(other.map(|_| ())), EBUSY);
-    let other = b.session().resume_read(&mut Piece::default(), OTHER);
+    let other = b
+        .session()
+        .resume_read(&mut |at, data| Piece::default().put(at, data), OTHER);
     assert_eq!(seen(other.map(|_| ())), EBUSY);
     let interest = Interest {
         readable: true,
@@ -128,9 +137,13 @@ fn other_calls_wait_for_a_read_in_pieces() {
     assert!(all == pattern(1, 0, SIZE) && most as u64 == PIECE_BYTES);
     assert_eq!(b.queue.transfer_under_way(), None);
     assert_eq!(b.driver.tokens.len(), 1, "once");
-    let ended = b.session().resume_read(&mut Piece::default(), MINE);
+    let ended = b
+        .session()
+        .resume_read(&mut |at, data| Piece::default().put(at, data), MINE);
     assert_eq!(seen(ended.map(|_| ())), EBUSY, "never into the next frame");
-    let next = b.session().begin_read(&mut Piece::default(), 10, OTHER);
+    let next = b
+        .session()
+        .begin_read(&mut |at, data| Piece::default().put(at, data), 10, OTHER);
     assert_eq!(next, Ok(Moved::Last(10)));
     b.finish();
 }
@@ -140,12 +153,15 @@ fn abandoned_or_failed_read_restarts() {
     let mut b = reader(1);
     let begun = b
         .session()
-        .begin_read(&mut Piece::default(), 10, OTHER)
+        .begin_read(&mut |at, data| Piece::default().put(at, data), 10, OTHER)
         .unwrap();
     assert_eq!(begun, Moved::Last(10));
     let begin = |b: &mut Bench| {
         let mut piece = Piece::default();
-        let moved = b.session().begin_read(&mut piece, SIZE, MINE).unwrap();
+        let moved = b
+            .session()
+            .begin_read(&mut |at, data| piece.put(at, data), SIZE, MINE)
+            .unwrap();
         assert_eq!(moved, Moved::Part(PIECE_BYTES));
         assert!(piece.bytes == pattern(1, 10, 10 + PIECE_BYTES));
         piece.bytes
@@ -160,7 +176,9 @@ fn abandoned_or_failed_read_restarts() {
         bad: true,
         ..Piece::default()
     };
-    let failed = b.session().resume_read(&mut bad, MINE);
+    let failed = b
+        .session()
+        .resume_read(&mut |at, data| bad.put(at, data), MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);
     assert_eq!(b.queue.transfer_under_way(), None);
     let first = begin(&mut b);
@@ -174,11 +192,13 @@ fn a_queue_that_is_let_go_in_between_ends_the_read() {
     let mut b = reader(1);
     let begun = b
         .session()
-        .begin_read(&mut Piece::default(), SIZE, MINE)
+        .begin_read(&mut |at, data| Piece::default().put(at, data), SIZE, MINE)
         .unwrap();
     assert_eq!(begun, Moved::Part(PIECE_BYTES));
     b.session().release();
-    let ended = b.session().resume_read(&mut Piece::default(), MINE);
+    let ended = b
+        .session()
+        .resume_read(&mut |at, data| Piece::default().put(at, data), MINE);
     assert_eq!(seen(ended.map(|_| ())), EBUSY);
     assert!(!b.queue.fileio_active() && b.queue.transfer_under_way().is_none());
     b.finish();

@@ -5,7 +5,7 @@ use super::fake::done;
 use super::std::vec;
 use super::std::vec::Vec;
 use super::{Bench, WHOLE, whole};
-use crate::{Completion, DoneState, Error, MAX_PLANES, QueueType, Sink, Source};
+use crate::{Completion, DoneState, Error, MAX_PLANES, QueueType, Source};
 use proptest::prelude::*;
 
 const BYTES: u64 = 1000;
@@ -46,7 +46,7 @@ impl Program {
     }
 }
 
-impl Sink for Program {
+impl Program {
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         self.reachable(offset + data.len() as u64)?;
         self.got.truncate(usize::try_from(offset).unwrap());
@@ -121,7 +121,7 @@ impl Run {
             session.begin_write(&mut self.program, len, 0, WHOLE)
         } else {
             self.program.got.clear();
-            session.begin_read(&mut self.program, len, WHOLE)
+            session.begin_read(&mut |at, data| self.program.put(at, data), len, WHOLE)
         };
         moved.map(whole)
     }

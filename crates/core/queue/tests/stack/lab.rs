@@ -13,9 +13,9 @@ use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
-    ExportAccess, HintSkip, Interest, IoModes, MapAccess, Memory, Moved, Pieces, PlaneLocation,
-    PlaneRequest, PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness,
-    Session, Sink, Source, Wait,
+    ExportAccess, HintSkip, Interest, IoModes, Memory, Moved, Pieces, PlaneLocation, PlaneRequest,
+    PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness, Session, Source,
+    Wait,
 };
 
 pub(crate) type Layer = Mapper<Machine>;
@@ -492,7 +492,7 @@ impl Lab {
         let moved = if side == OUTPUT {
             session.begin_write(&mut bytes, LEN, self.clock, whole)
         } else {
-            session.begin_read(&mut bytes, LEN, whole)
+            session.begin_read(&mut |at, data| bytes.put(at, data), LEN, whole)
         };
         let (Moved::Last(moved) | Moved::Part(moved)) = moved.map_err(Error::errno)?;
         bytes.0.truncate(moved as usize);
@@ -680,11 +680,7 @@ impl Lab {
             Some(PlaneLocation::Cookie(cookie)) => cookie,
             _ => u64::MAX,
         };
-        let access = MapAccess {
-            shared: true,
-            read: true,
-            write: true,
-        };
+        let access = Some(ExportAccess::ReadWrite);
         let map = session.mmap(cookie, LEN, access).map_err(Error::errno)?;
         let vma = self
             .mem
@@ -743,7 +739,7 @@ pub(crate) fn pick<T>(list: &[T], nth: usize) -> Option<usize> {
 /// A program's buffer for read() and write().
 pub(crate) struct Bytes(pub(crate) Vec<u8>);
 
-impl Sink for Bytes {
+impl Bytes {
     fn put(&mut self, offset: u64, data: &[u8]) -> Result<(), Error> {
         let at = offset as usize;
         let to = self.0.get_mut(at..at + data.len()).ok_or(Error::Fault)?;

@@ -88,11 +88,7 @@ fn several_planes() {
 
 #[test]
 fn expbuf_and_mmap() {
-    const RW: MapAccess = MapAccess {
-        shared: true,
-        read: true,
-        write: true,
-    };
+    const RW: Option<ExportAccess> = Some(ExportAccess::ReadWrite);
     fn export(b: &mut Bench, index: u32, plane: u32) -> i32 {
         match b.session().expbuf(index, plane, ExportAccess::ReadWrite) {
             Ok(buf) => {
@@ -102,7 +98,7 @@ fn expbuf_and_mmap() {
             Err(e) => -e.errno(),
         }
     }
-    fn map(b: &mut Bench, cookie: u64, len: u64, access: MapAccess) -> i32 {
+    fn map(b: &mut Bench, cookie: u64, len: u64, access: Option<ExportAccess>) -> i32 {
         seen(b.session().mmap(cookie, len, access))
     }
     run(&[
@@ -134,23 +130,15 @@ fn expbuf_and_mmap() {
         }),
         ("mmap.private", LISTED, |b| {
             ready(b);
-            map(
-                b,
-                0,
-                SIZE,
-                MapAccess {
-                    shared: false,
-                    ..RW
-                },
-            )
+            map(b, 0, SIZE, None)
         }),
         ("mmap.read", LISTED, |b| {
             ready(b);
-            map(b, 0, SIZE, MapAccess { write: false, ..RW })
+            map(b, 0, SIZE, Some(ExportAccess::ReadOnly))
         }),
         ("mmap.write", LISTED, |b| {
             ready(b);
-            map(b, 0, SIZE, MapAccess { read: false, ..RW })
+            map(b, 0, SIZE, Some(ExportAccess::WriteOnly))
         }),
         ("mmap.unknown-offset", LISTED, |b| {
             ready(b);
@@ -186,16 +174,7 @@ fn expbuf_and_mmap() {
         }),
         ("mmap.none", LISTED, |b| {
             ready(b);
-            map(
-                b,
-                0,
-                SIZE,
-                MapAccess {
-                    shared: true,
-                    read: false,
-                    write: false,
-                },
-            )
+            map(b, 0, SIZE, None)
         }),
         ("orphan.reqbufs-0", LISTED, |b| {
             ready(b);
@@ -392,11 +371,7 @@ fn file_io_excludes_the_rest() {
         }),
         ("transfer.mmap", both(EBUSY), |b| {
             started(b);
-            let access = MapAccess {
-                shared: true,
-                read: true,
-                write: true,
-            };
+            let access = Some(ExportAccess::ReadWrite);
             seen(b.session().mmap(0, 4096, access))
         }),
     ]);

@@ -132,11 +132,7 @@ fn querybuf() {
         }),
         ("querybuf.mapped", both(0), |b| {
             ready(b);
-            let access = MapAccess {
-                shared: true,
-                read: true,
-                write: true,
-            };
+            let access = Some(ExportAccess::ReadWrite);
             b.session().mmap(1 << 15, SIZE, access).unwrap();
             assert!(b.query(1).unwrap().mapped);
             assert!(!b.query(0).unwrap().mapped);
