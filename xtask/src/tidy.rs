@@ -39,6 +39,7 @@ struct Layer {
     circles: Vec<circles::Allowed>,
     inside: Vec<String>,
     largest_circle: Option<usize>,
+    max_public_types: Option<usize>,
     rooms: Option<rooms::Rules>,
 }
 
@@ -169,6 +170,9 @@ fn crate_faults(layer: &Layer, dir: &Path) -> Result<Vec<String>> {
         ));
     }
     faults.extend(words::repeated_types(name, &sources));
+    if let Some(most) = layer.max_public_types {
+        faults.extend(words::too_many_types(name, &sources, most));
+    }
     if RULES.steps.crates.contains(name) {
         faults.extend(RULES.steps.faults(&sources));
     }

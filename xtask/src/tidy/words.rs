@@ -53,3 +53,13 @@ pub(super) fn repeated_types(package: &str, files: &[Source<'_>]) -> Vec<String>
     };
     repeated.map(sentence).collect()
 }
+
+/// Returns a fault if a package declares more than `most` public types, besides those of macros and of tests.
+pub(super) fn too_many_types(package: &str, files: &[Source<'_>], most: usize) -> Option<String> {
+    let is_test = |path: &Path| path.iter().any(|part| part == "tests");
+    let files = files.iter().filter(|file| !is_test(file.path));
+    let count: usize = files
+        .map(|file| docs::public_types(file.text, true).len())
+        .sum();
+    (count > most).then(|| format!("{package} has {count} public types; rules.toml allows {most}"))
+}
