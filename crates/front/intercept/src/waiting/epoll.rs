@@ -8,6 +8,11 @@
 //! serves the program's epoll_wait. A mask cannot hide POLLERR. So while the device is in error, and only then, an
 //! object that is in error replaces the socket. For POLLHUP there is a third object.
 //!
+//! With EPOLLONESHOT, the kernel disarms an entry when it delivers an event, and a change of the mask would arm it
+//! again. So an entry that can only be readable has a socket of its own. Before a change, the supervisor makes this
+//! socket unreadable, so that no event can be delivered any more, and then looks whether one was. For an entry that
+//! reports other conditions, too, an event may come between the look and the change, and then comes twice.
+//!
 //! The mask changes with the device's state. With EPOLLET the mask changes only when the device wakes
 //! its waiters, since each change is an edge. For buffers, EPOLLET has no effect: a dma-buf that polls
 //! as ready wakes its own waiters, so every wait reports its state. The masks are decided under the
@@ -349,11 +354,7 @@ impl Epolls {
 
     /// Returns the numbers and inodes of the substitute objects, for use if kcmp is refused.
     pub(crate) fn objects_in_sets(&self) -> ObjectsInSets {
-        let objects = self.objects.as_ref();
-        ObjectsInSets {
-            numbers: Arc::clone(&self.numbers),
-            inodes: objects.map_or([0; 3], |objects| objects.inodes()),
-        }
+        ObjectsInSets(Arc::clone(&self.numbers))
     }
 
     /// Returns the set behind `fd`, or as error the position in `order` for a new set.

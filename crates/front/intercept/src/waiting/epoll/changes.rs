@@ -12,7 +12,7 @@
 //! by a set that another process blocks. But neither limit ends the wait for a thread that merely lacks a CPU.
 
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -22,10 +22,10 @@ use rustix::event::epoll::{EventData, EventFlags};
 use vb3_frontend::Errno;
 
 use super::info::{self, Numbers};
-use super::objects::{Object, Objects};
+use super::objects::{Object, Objects, Switch};
 use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
 use crate::descriptors::Watched;
-use crate::kernel::{MayBlock, Workers, blocked_waits, lock, may_block, own_tid};
+use crate::kernel::{MayBlock, Workers, blocked_waits, lock, may_block, own_tid, raw};
 
 const MAX_THREADS: usize = 64;
 /// Longest time that an answer waits for changes.
@@ -92,6 +92,7 @@ struct Standing {
     data: u64,
     object: OwnedFd,
     which: Object,
+    switch: Option<Switch>,
     /// The conditions that the entry was last told to report, as bits of epoll's event mask.
     shown: u32,
     /// Whether the entry can still report: false once the only event of EPOLLONESHOT was delivered.
@@ -102,6 +103,15 @@ struct Standing {
     /// EPOLLET, was then delivered.
     is_quiet: bool,
     numbers: Arc<Numbers>,
+}
+
+impl Standing {
+    /// Makes an object of this entry's own readable, or not.
+    fn turn(&mut self, is_on: bool) {
+        if let Some(switch) = &mut self.switch {
+            switch.set(&self.object, is_on);
+        }
+    }
 }
 
 impl Drop for Standing {
@@ -172,13 +182,14 @@ impl SetFile {
     ) -> Result<(), Errno> {
         match (op, entries.get_mut(&key)) {
             (Op::Add, _) => {
-                let object = self.objects.one(Object::Ready)?;
-                lock(&self.numbers).insert(object.as_raw_fd(), self.id);
+                let which = Object::of(u32::from(now.cast_unsigned()), events);
+                let (object, switch) = self.object(which)?;
                 let mut entry = Standing {
                     events,
                     data,
                     object,
-                    which: Object::Ready,
+                    which,
+                    switch,
                     shown: 0,
                     is_armed: true,
                     is_in: false,
@@ -209,6 +220,14 @@ impl SetFile {
         }
     }
 
+    /// Returns an object for a new entry, and records its number.
+    fn object(&self, which: Object) -> Result<(OwnedFd, Option<Switch>), Errno> {
+        let (object, switch) = self.objects.one(which)?;
+        let (id, _) = raw::known(object.as_fd())?;
+        lock(&self.numbers).insert(object.as_raw_fd(), (self.id, id.ino));
+        Ok((object, switch))
+    }
+
     /// Sets the reported conditions, unless the only event of EPOLLONESHOT was delivered.
     fn follow(&self, may: &MayBlock, entry: &mut Standing, mut shown: Shown) -> Result<(), Errno> {
         self.note_disarmed(may, entry);
@@ -223,6 +242,8 @@ impl SetFile {
     fn note_disarmed(&self, may: &MayBlock, entry: &mut Standing) {
         let may_be_over = entry.events & ONESHOT != 0 && entry.shown != 0 && entry.is_in;
         if entry.is_armed && may_be_over {
+            // From now on, no event can be delivered.
+            entry.turn(false);
             entry.is_armed = !info::is_disarmed(may, &self.fd, &entry.object);
         }
     }
@@ -233,18 +254,18 @@ impl SetFile {
     fn show(&self, may: &MayBlock, entry: &mut Standing, shown: Shown) -> Result<(), Errno> {
         let Shown { now, is_edge } = shown;
         let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        let which = Object::of(mask);
+        let which = Object::of(mask, entry.events);
         if !is_edge && entry.is_in && (which, mask) == (entry.which, entry.shown) {
+            entry.turn(mask & !UNASKED != 0);
             return Ok(());
         }
         if which != entry.which || entry.events & EXCLUSIVE != 0 {
             self.take_out(may, entry)?;
         }
         if which != entry.which {
-            let object = self.objects.one(which)?;
-            lock(&self.numbers).insert(object.as_raw_fd(), self.id);
+            let (object, switch) = self.object(which)?;
             lock(&self.numbers).remove(&entry.object.as_raw_fd());
-            (entry.object, entry.which) = (object, which);
+            (entry.object, entry.switch, entry.which) = (object, switch, which);
         }
         let (op, is_over) = match entry.is_in {
             true => (Op::Modify, false),
@@ -258,6 +279,7 @@ impl SetFile {
         );
         may_block::epoll_ctl(may, &self.fd, op, &entry.object, Some(event))?;
         (entry.is_in, entry.shown) = (true, mask);
+        entry.turn(told != 0);
         Ok(())
     }
 
@@ -511,13 +533,10 @@ impl Changed {
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsFd;
-
     use vb3_frontend::FileId;
 
     use super::super::tests::a_set;
     use super::*;
-    use crate::kernel::raw;
 
     const FILE: Key = (Watched::Device(FileId(1)), 3);
     const OTHER: Key = (Watched::Device(FileId(1)), 4);
@@ -571,6 +590,45 @@ mod tests {
         drop(go);
         assert_eq!(held_made.recv(), Ok(Ok(())));
         changes.waiter(vec![late]).wait(&may, || 7);
+    }
+
+    /// The state changes while another thread takes events. Each arming has data of its own.
+    #[test]
+    fn a_oneshot_entry_reports_once_for_each_arming() {
+        const ROUNDS: u64 = 3000;
+        let may = MayBlock::of_this_thread();
+        let (_changes, [set, _]) = two_sets();
+        let is_over = AtomicBool::new(false);
+        let taken = std::thread::scope(|scope| {
+            let taker = scope.spawn(|| {
+                let mut taken = HashMap::<u64, u32>::new();
+                let mut events = [libc::epoll_event { events: 0, u64: 0 }; 4];
+                while !is_over.load(Ordering::Relaxed) {
+                    let soon = rustix::event::Timespec::default();
+                    let found = raw::epoll_wait(set.fd.as_fd(), &mut events, Some(&soon));
+                    for event in found.unwrap_or_default() {
+                        *taken.entry(event.u64).or_default() += 1;
+                    }
+                }
+                taken
+            });
+            for round in 0..ROUNDS {
+                let op = if round == 0 { Op::Add } else { Op::Modify };
+                let (done, made) = std::sync::mpsc::sync_channel(1);
+                let events = libc::EPOLLIN.cast_unsigned() | ONESHOT;
+                set.make(&may, FILE, Change::Control(op, (events, round), 0, done));
+                assert_eq!(made.recv(), Ok(Ok(())));
+                for now in [libc::POLLIN, 0, libc::POLLIN, 0, libc::POLLIN] {
+                    set.make(&may, FILE, Change::Show(Shown::edge(now)));
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+            taker.join().expect("it takes events")
+        });
+        assert!(
+            !taken.is_empty() && taken.values().all(|times| *times == 1),
+            "{taken:?}"
+        );
     }
 
     #[test]

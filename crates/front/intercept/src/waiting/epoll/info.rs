@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use super::{ERR, SetId};
 use crate::kernel::{MayBlock, lock, may_block, raw};
 
-/// The set that contains each substitute object, by the object's descriptor number.
-pub(super) type Numbers = Mutex<HashMap<i32, SetId>>;
+/// The set that contains each substitute object, and the object's inode, by the object's descriptor number.
+pub(super) type Numbers = Mutex<HashMap<i32, (SetId, u64)>>;
 
 /// One entry in the kernel's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +38,7 @@ fn told(line: &str) -> Option<Told> {
 
 /// The numbers and inodes that identify the substitute objects in programs' sets.
 #[derive(Clone, Debug)]
-pub(crate) struct ObjectsInSets {
-    pub(super) numbers: Arc<Numbers>,
-    /// The inodes of the three kinds of objects.
-    pub(super) inodes: [u64; 3],
-}
+pub(crate) struct ObjectsInSets(pub(super) Arc<Numbers>);
 
 impl ObjectsInSets {
     /// Returns the set behind a process's descriptor, if it contains one of the objects.
@@ -52,8 +48,9 @@ impl ObjectsInSets {
 
     fn set_in(&self, line: &str) -> Option<SetId> {
         let told = told(line)?;
-        let set = lock(&self.numbers).get(&told.number).copied();
-        set.filter(|_| self.inodes.contains(&told.inode))
+        let known = lock(&self.0).get(&told.number).copied();
+        let known = known.filter(|(_, inode)| *inode == told.inode);
+        known.map(|(set, _)| set)
     }
 }
 
@@ -77,11 +74,8 @@ mod tests {
 
     #[test]
     fn sets_are_known_by_their_objects() {
-        let numbers = HashMap::from([(7, SetId(1)), (8, SetId(2))]);
-        let known = ObjectsInSets {
-            numbers: Arc::new(Mutex::new(numbers)),
-            inodes: [0x2af, 0x11, 0],
-        };
+        let numbers = HashMap::from([(7, (SetId(1), 0x11)), (8, (SetId(2), 0x2af))]);
+        let known = ObjectsInSets(Arc::new(Mutex::new(numbers)));
         let line = |number: i32, inode: &str| {
             format!("tfd: {number:8} events: 19 data: ffff00000007  pos:0 ino:{inode} sdev:8")
         };

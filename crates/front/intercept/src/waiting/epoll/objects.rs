@@ -7,7 +7,7 @@ use rustix::net::{SendFlags, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_frontend::Errno;
 
-use super::{ERR, HUP};
+use super::{ERR, HUP, ONESHOT};
 use crate::kernel::raw;
 
 /// Files that poll as readable, writable, urgent and in error, until read through the same open file.
@@ -36,18 +36,46 @@ pub(super) enum Object {
     Ready,
     Error,
     HungUp,
+    /// A socket of one entry alone, which is readable only while the supervisor lets it be.
+    Switch,
 }
 
+/// Conditions of a socket with data.
+const READABLE: u32 = (libc::EPOLLIN | libc::EPOLLRDNORM).cast_unsigned();
+
 impl Object {
-    /// Returns the kind of object that can report these conditions.
-    pub(super) const fn of(mask: u32) -> Self {
+    /// Returns the kind of object that can report these conditions for an entry with these events.
+    pub(super) const fn of(mask: u32, events: u32) -> Self {
         if mask & HUP != 0 {
             Self::HungUp
         } else if mask & ERR != 0 {
             Self::Error
+        } else if events & ONESHOT != 0 && mask & !READABLE == 0 {
+            Self::Switch
         } else {
             Self::Ready
         }
+    }
+}
+
+/// The other end of a [`Switch`](Object::Switch).
+#[derive(Debug)]
+pub(super) struct Switch {
+    peer: OwnedFd,
+    is_on: bool,
+}
+
+impl Switch {
+    /// Makes the socket readable, or not. If this fails, the socket stays as it is.
+    pub(super) fn set(&mut self, socket: &OwnedFd, is_on: bool) {
+        if self.is_on == is_on {
+            return;
+        }
+        let done = match is_on {
+            true => send(&self.peer, SendFlags::empty()),
+            false => raw::read(socket.as_fd(), &mut [0]).map(drop),
+        };
+        self.is_on = is_on == done.is_ok();
     }
 }
 
@@ -93,18 +121,19 @@ impl Objects {
         })
     }
 
-    pub(super) fn inodes(&self) -> [u64; 3] {
-        let all = [&self.ready, &self.error, &self.hung_up];
-        all.map(|object| raw::known(object.as_fd()).map_or(0, |(id, _)| id.ino))
-    }
-
     /// Returns a new descriptor of an object. The descriptor's number identifies one entry.
-    pub(super) fn one(&self, object: Object) -> Result<OwnedFd, Errno> {
+    pub(super) fn one(&self, object: Object) -> Result<(OwnedFd, Option<Switch>), Errno> {
         let of = match object {
             Object::Ready => &self.ready,
             Object::Error => &self.error,
             Object::HungUp => &self.hung_up,
+            Object::Switch => {
+                let (socket, peer) = raw::socket_pair(SocketType::STREAM, SocketFlags::NONBLOCK)?;
+                let is_on = false;
+                return Ok((socket, Some(Switch { peer, is_on })));
+            }
         };
-        of.try_clone().map_err(|e| raw::of_io(&e))
+        let copy = of.try_clone().map_err(|e| raw::of_io(&e))?;
+        Ok((copy, None))
     }
 }
