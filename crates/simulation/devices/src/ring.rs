@@ -25,6 +25,8 @@ struct State<T> {
     wanted: bool,
     /// Whether the descriptor is readable.
     is_awake: bool,
+    /// Number of threads that wait for a change.
+    waiting: usize,
 }
 
 impl<T> Ring<T> {
@@ -38,6 +40,7 @@ impl<T> Ring<T> {
             closed: false,
             wanted: false,
             is_awake: false,
+            waiting: 0,
         };
         Ok(Arc::new(Self {
             state: Mutex::new(state),
@@ -46,10 +49,21 @@ impl<T> Ring<T> {
         }))
     }
 
-    fn wait<'a>(&self, guard: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
-        self.changed
-            .wait(guard)
-            .unwrap_or_else(PoisonError::into_inner)
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State<T>>) -> MutexGuard<'a, State<T>> {
+        state.waiting += 1;
+        let waited = self.changed.wait(state);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
+    }
+
+    /// Wakes the threads that wait for a change. Makes no system call if there are none.
+    fn tell(&self, state: MutexGuard<'_, State<T>>) {
+        let is_awaited = state.waiting > 0;
+        drop(state);
+        if is_awaited {
+            self.changed.notify_all();
+        }
     }
 
     fn notify(&self, mut state: MutexGuard<'_, State<T>>) {
@@ -58,8 +72,7 @@ impl<T> Ring<T> {
             // If the counter is full, the descriptor is readable anyway.
             let _ = rustix::io::write(&*self.wake, &1u64.to_ne_bytes());
         }
-        drop(state);
-        self.changed.notify_all();
+        self.tell(state);
     }
 
     pub(crate) fn set_capacity(&self, capacity: usize) {
@@ -80,8 +93,7 @@ impl<T> Ring<T> {
             return Err(item);
         }
         state.items.push_back(item);
-        drop(state);
-        self.changed.notify_all();
+        self.tell(state);
         Ok(())
     }
 
@@ -99,8 +111,7 @@ impl<T> Ring<T> {
         let mut state = lock(&self.state);
         match state.items.pop_front() {
             Some(item) => {
-                drop(state);
-                self.changed.notify_all();
+                self.tell(state);
                 Ok(item)
             }
             None => {
