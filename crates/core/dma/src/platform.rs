@@ -495,9 +495,9 @@ fn zero_with(
 /// Writes the methods of the parts that a host lacks, inside its `impl Platform`: `caches`, `iommu`, `bounce`, `users`,
 /// `views`.
 ///
-/// A new host lacks all five. To add a part, write its methods and do not name the part. For caches, the IOMMU and
-/// bouncing, [`Platform::device_info`] must also report the ability for each device. Calls that need a missing part fail
-/// with `Unsupported` (EOPNOTSUPP).
+/// A new host lacks all five. If your host has a part, such as a bounce pool, write the methods of this part yourself,
+/// and do not name the part here. For caches, the IOMMU and bouncing, [`Platform::device_info`] must also report the
+/// ability for each device. Calls that need a missing part fail with `Unsupported` (EOPNOTSUPP).
 ///
 /// # Examples
 /// A host with pages and CPU views of them. The crate's README has a complete host.

@@ -25,7 +25,7 @@ struct State<T> {
     wanted: bool,
     /// Whether the descriptor is readable.
     is_awake: bool,
-    /// Number of threads that wait for a change.
+    /// Number of threads that sleep in [`Ring::wait`] until the ring changes. Without any, a change wakes nobody.
     waiting: usize,
 }
 

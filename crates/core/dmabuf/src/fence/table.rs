@@ -101,9 +101,9 @@ impl<T: Copy> Fences<T> {
         self.table.fences.is_empty() && self.reservations.is_empty()
     }
 
-    /// Returns how many fences have begun, and how many have ended, with or without an error, or by losing their last
-    /// reference. The counts are equal when no fence is
-    /// pending. A waiter checks its fences again when the counts have changed.
+    /// Returns two counts: the fences that have begun, and the fences that have ended. A fence ends when its work ends,
+    /// with or without an error, or when its last reference is lost. The counts are equal when no fence is pending. A
+    /// waiter checks its fences again when the counts have changed.
     #[must_use]
     pub const fn counts(&self) -> (u64, u64) {
         self.table.counts

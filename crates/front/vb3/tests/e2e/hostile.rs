@@ -1,9 +1,10 @@
 //! Programs that attack the devices of a run. Each delays only itself: the camera of another program, in the same run,
 //! gets what a camera gets in a run that is not attacked, beside the same load.
 //!
-//! If other programs need the machine's processors, a busy supervisor gets less of them than one that mostly sleeps. So
-//! a camera that loses more frames than the one of the idle run is compared with the camera of a run whose program
-//! makes harmless calls all the time. Without other load, a camera loses nothing beside such calls
+//! The camera is first compared with the camera of an idle run. While other programs keep all processors busy, the kernel
+//! runs a supervisor that computes all the time later than one that mostly sleeps, so an attack loses frames only because
+//! it makes calls. So a camera that loses more frames than that of the idle run is then compared with the camera of a run
+//! whose program makes harmless calls all the time. Without other load, a camera loses nothing beside such calls
 //! (`calls_that_end_at_once`).
 
 use crate::common::{Run, compiled};
