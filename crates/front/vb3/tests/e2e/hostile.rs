@@ -1,11 +1,11 @@
 //! Programs that attack the devices of a run. Each delays only itself: the camera of another program, in the same run,
 //! gets what a camera gets in a run that is not attacked, beside the same load.
 //!
-//! The camera is first compared with the camera of an idle run. While other programs keep all processors busy, the kernel
-//! runs a supervisor that computes all the time later than one that mostly sleeps, so an attack loses frames only because
-//! it makes calls. So a camera that loses more frames than that of the idle run is then compared with the camera of a run
-//! whose program makes harmless calls all the time. Without other load, a camera loses nothing beside such calls
-//! (`calls_that_end_at_once`).
+//! The camera is first compared with the camera of an idle run. While other programs keep all processors busy, the
+//! kernel lets a supervisor that computes all the time wait longer for a processor than one that mostly sleeps. Then
+//! any program that makes many calls costs the camera frames. So a camera that loses more frames than that of the idle
+//! run is then compared with the camera of a run whose program makes harmless calls all the time. Without other load, a
+//! camera loses nothing beside such calls (`calls_that_end_at_once`).
 
 use crate::common::{Run, compiled};
 use crate::stalls::{Elsewhere, find_captured, watching};
