@@ -173,6 +173,12 @@ pub(crate) fn poll(_: &MayBlock, files: &[(impl AsFd, i16)]) -> Vec<i16> {
     raw::poll_all_now(files.iter().map(|(file, events)| (file.as_fd(), *events)))
 }
 
+/// Returns whether two threads share a descriptor table; `None` if the kernel refuses to compare. May wait for an exec
+/// of one of the threads.
+pub(crate) fn share_table(_: &MayBlock, a: u32, b: u32) -> Option<bool> {
+    raw::share_table(a, b)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EpollOp {
     Add,

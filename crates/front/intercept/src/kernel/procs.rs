@@ -161,6 +161,12 @@ impl Procs {
         self.known(tid).is_some_and(|thread| thread.is_current())
     }
 
+    /// Returns whether the end of this very thread is noticed and will be reported.
+    pub(crate) fn follows(&self, thread: &Arc<Thread>) -> bool {
+        let known = self.known(thread.tid);
+        thread.has_own_pidfd && known.is_some_and(|known| Arc::ptr_eq(&known, thread))
+    }
+
     /// Returns whether the thread's end is noticed even if its process continues.
     pub(crate) fn tells_end_of(&self, tid: u32) -> bool {
         self.known(tid).is_some_and(|thread| thread.has_own_pidfd)

@@ -3,12 +3,13 @@
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
-use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, nr, procs, raw};
+use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, may_block, nr, procs, raw};
 use crate::process::{FdRange, Notif, Reply};
 use crate::service::locks::COMMANDS;
 use crate::service::serve::CopyAt;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::waiting::On;
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -62,6 +63,25 @@ impl Supervisor<'_> {
             }
             (Some(Err(e)), _) => Err(e.into()),
             (None, CopyAt::Number(_)) => Err(Reply::Native),
+        }
+    }
+
+    /// Asks the kernel which of these pairs of threads have different descriptor tables, and records them. Both threads
+    /// must live until then, and the ends of both must be reported: other threads may get their ids later.
+    pub(crate) fn compare_tables(&self, may: &mut MayBlock, pairs: &BTreeSet<(u32, u32)>) {
+        let thread = |tid| self.host.thread(tid).ok();
+        let differ = |(a, b)| {
+            let threads = [thread(a)?, thread(b)?];
+            let differ = may_block::share_table(may, a, b) == Some(false);
+            let live = threads.iter().all(|thread| !thread.has_ended());
+            (differ && live).then_some(threads)
+        };
+        let apart: Vec<[Arc<Thread>; 2]> = pairs.iter().copied().filter_map(differ).collect();
+        let mut server = self.server(may);
+        for [a, b] in apart {
+            if [&a, &b].into_iter().all(|of| self.host.procs.follows(of)) {
+                server.table.numbers.set_apart((a.tid, b.tid));
+            }
         }
     }
 
@@ -175,7 +195,7 @@ impl Server<'_> {
             }
             libc::F_SETFL => {
                 if let Some(target) = self.named(n, 0) {
-                    self.flags_change(target);
+                    self.table.flags_change(target);
                 }
                 return Ok(Verdict::native());
             }
@@ -210,23 +230,25 @@ impl Server<'_> {
         numbers: Numbers,
         named: &[(i32, FdIdentity)],
     ) -> (Vec<Closed>, Vec<(u32, Numbers)>) {
+        let process = self.host.pid_of(tid);
         if !self.table.locks.is_empty() {
             let closed = named.iter().map(|(_, id)| *id);
-            if self.table.unlock(self.host.pid_of(tid), closed) {
+            if self.table.unlock(process, closed) {
                 self.retry_on(On::Locks);
             }
         }
         let watched = |&(number, id): &(i32, FdIdentity)| {
             let file = Watched::of(self.target(id))?;
             let closed = Closed { file, number, id };
-            self.epolls.has(file).then_some(closed)
+            self.table.is_member(file).then_some(closed)
         };
         let ends: Vec<Closed> = named.iter().filter_map(watched).collect();
         if !ends.is_empty() {
             let task = self.host.task(tid);
-            self.table.close(tid, numbers, Some(task), Vec::new());
+            let known = &mut self.table.numbers;
+            known.close((tid, process), numbers, Some(task), Vec::new());
         }
-        (ends, self.table.closes())
+        (ends, self.table.numbers.closes())
     }
 
     /// Before the kernel closes the files that `look_for_holders` found, removes them from all epoll sets.
@@ -234,26 +256,26 @@ impl Server<'_> {
         self.host.closes.fetch_add(1, Ordering::Relaxed);
         let ends = n.gathered.data().ends.take();
         for closed in ends.iter().flatten() {
-            self.epolls.park(closed.file);
+            self.epolls.park(&mut self.table, closed.file);
         }
         let task = ends.is_some().then(|| self.host.task(n.tid));
-        self.table
-            .close(n.tid, numbers, task, ends.unwrap_or_default());
+        let known = &mut self.table.numbers;
+        known.close((n.tid, n.pid()), numbers, task, ends.unwrap_or_default());
     }
 
     /// Restores entries of epoll sets that were removed before a close, if the close is over and the file
     /// still exists. For example, a descriptor in transit over a socket keeps the file.
     pub(crate) fn after_close(&mut self, tid: Option<u32>) {
-        if !self.table.is_changing() {
+        if !self.table.numbers.is_changing() {
             return;
         }
         let is_open =
             |tid, closed: &Closed| procs::identify(tid, closed.number) == Ok(Some(closed.id));
-        let files = self.table.over(tid, is_open, procs::is_running);
+        let files = self.table.numbers.over(tid, is_open, procs::is_running);
         if !files.is_empty() {
             self.collect();
             for file in files {
-                self.epolls.unpark(file, self.backend);
+                self.epolls.unpark(&mut self.table, file, self.backend);
             }
         }
     }

@@ -92,7 +92,7 @@ impl Server<'_> {
         let kind = (request >> 8) as u8;
         let target = self.target(id);
         if request == FIONBIO {
-            self.flags_change(target);
+            self.table.flags_change(target);
             return Ok(Verdict::native());
         }
         if Watched::of(target).is_some() {
@@ -145,18 +145,11 @@ impl Server<'_> {
         }
     }
 
-    /// Records that a call is about to change the O_* flags of a file.
-    pub(crate) fn flags_change(&mut self, target: Target) {
-        if let Target::Device(file) = target {
-            self.table.flags_change(file);
-        }
-    }
-
     /// Serves execve and execveat. The kernel closes the descriptors with FD_CLOEXEC.
     fn exec(&mut self, n: &Call<'_>) -> Verdict {
         let process = n.pid();
         let threads = self.host.procs.threads_of(process);
-        self.table.exec(n.tid, process, &threads);
+        self.table.numbers.exec(n.tid, process, &threads);
         self.host.procs.forget_label(process);
         Verdict::native()
     }

@@ -1,11 +1,11 @@
 //! Serves epoll_ctl of device files and buffers.
 
-use crate::descriptors::Watched;
+use crate::descriptors::{SetId, Watched};
 use crate::kernel::{EpollOp as Op, MayBlock};
 use crate::process::{Notif, Reply};
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{field, word};
-use crate::waiting::{Control, SetId};
+use crate::waiting::Control;
 use vb3_frontend::Errno;
 
 impl Supervisor<'_> {
@@ -23,7 +23,8 @@ impl Supervisor<'_> {
     /// Makes a program's `epoll_ctl`, and returns its answer.
     pub(crate) fn end_change(&self, may: &mut MayBlock, control: &Control) -> Reply {
         let made = control.make(may);
-        self.server(may).epolls.end_change(control, made);
+        let server = &mut *self.server(may);
+        server.epolls.end_change(&mut server.table, control, made);
         made.map_or_else(Reply::from, |()| Reply::Value(0))
     }
 }
@@ -51,7 +52,8 @@ impl Server<'_> {
         let set = set.ok_or(Errno(libc::EINVAL))?;
         let set = (set, n.pid(), n.gathered.data().set.map(SetId));
         let key = (file, n.int(2));
-        let control = self.epolls.change(key, set, op, asked, self.backend)?;
+        let table = &mut self.table;
+        let control = (self.epolls).change(table, key, set, op, asked, self.backend)?;
         Ok(Verdict::InSet(Box::new(control)))
     }
 }

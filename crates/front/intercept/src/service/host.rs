@@ -623,6 +623,6 @@ impl<'a> Call<'a> {
         let tid = self.notif.tid;
         let may_be_kept = || self.host.range.has(fd) && self.host.procs.tells_end_of(tid);
         let by = (tid, || self.pid());
-        table.identify(by, fd, may_be_kept, look)
+        table.numbers.identify(by, fd, may_be_kept, look)
     }
 }

@@ -152,7 +152,8 @@ impl Server<'_> {
 
     /// Records the end of a process or thread. Releases a process's locks.
     pub(crate) fn task_ended(&mut self, task: u32) {
-        if self.table.ended(task) {
+        self.table.numbers.ended(task);
+        if self.table.locks.process_ended(task) {
             self.retry_on(On::Locks);
         }
     }

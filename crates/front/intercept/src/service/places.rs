@@ -427,7 +427,7 @@ impl Supervisor<'_> {
         let fd: i32 = number(fd)?;
         // Does not ask the file's file system, which may never answer.
         let id = procs::identify(&*pid, fd).ok()??;
-        let node = self.server(may).node_behind(id)?;
+        let node = self.server(may).table.node_behind(id)?;
         Some(match named.links {
             Links::Follow => PathTarget::Node(node),
             Links::Keep => PathTarget::DescriptorLink(node),

@@ -1,6 +1,6 @@
 //! Serves poll, ppoll, select and pselect6, with device files and other files mixed.
 
-use crate::descriptors::{Known, Target, Watched};
+use crate::descriptors::{Target, Watched};
 use crate::kernel::{Borrowed, CharacterDevice, MayBlock, OpenFile, filesystems, nr, procs, raw};
 use crate::memory::Foreign;
 use crate::process::{Notif, Reply};
@@ -166,7 +166,7 @@ impl Server<'_> {
     }
 
     fn source(&self, call: &Call<'_>, fd: i32) -> Source {
-        if let Known::Names(id) = self.table.get(call.notif.tid, fd)
+        if let Some(id) = self.table.numbers.get(call.notif.tid, fd)
             && let Some(file) = Watched::of(self.target(id))
         {
             return Source::Ours(file, None);

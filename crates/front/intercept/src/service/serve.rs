@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::descriptors::{CheckScope, Given, Known, Table, Target, Watched};
+use crate::descriptors::{Cause, CheckScope, Given, Table, Target, Watched};
 use crate::error::Error;
 use crate::kernel::{Borrowed, lock};
 use crate::note::Note;
@@ -16,7 +16,7 @@ use crate::service::host::Event;
 use crate::service::leftover::Undecided;
 use crate::service::{Call, Ending, Events, Host, WakeSet, polls};
 use crate::tree::Monitors;
-use crate::waiting::{Cause, Changed, Control, Epolls, On, Pending, Waiting};
+use crate::waiting::{Changed, Control, Epolls, On, Pending, Waiting};
 use vb3_frontend::{Backend, FdIdentity, FileId, Hotplug};
 
 /// Interval of checks for ends of processes after the program's end.
@@ -167,7 +167,7 @@ impl Server<'_> {
         let soonest = [
             self.backend.next_tick(),
             self.pending.next_look(now),
-            self.table.next_due(),
+            self.table.numbers.next_due(),
             lock(&self.host.held).look_again(),
             self.ended.map(|_| LEFTOVER_INTERVAL),
             (self.undecided.front()).map(|(_, until)| until.saturating_duration_since(now)),
@@ -306,14 +306,11 @@ impl Server<'_> {
     /// Returns whether a closed file whose end is not handled yet may matter to this call. Most calls skip
     /// the check: it costs a system call, and programs open and close thousands of buffers a second.
     fn needs_fresh_closes(&self, n: &Notif) -> bool {
-        let known = match n.nr {
-            libc::SYS_ioctl => self.table.get(n.tid, n.int(0)),
-            _ => return true,
-        };
-        let Known::Names(id) = known else {
+        if n.nr != libc::SYS_ioctl {
             return true;
-        };
-        match self.table.find(id) {
+        }
+        let known = self.table.numbers.get(n.tid, n.int(0));
+        match known.and_then(|id| self.table.find(id)) {
             Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, Some(n.uint(1))),
             _ => true,
         }
@@ -476,17 +473,19 @@ impl Server<'_> {
                 }
                 Given::File(file) if self.pending.is_on(file) => self.kept.push(file),
                 Given::File(file) => {
-                    self.epolls.forget(Watched::Device(file));
-                    if self.table.last_closed(file) {
+                    let (members, had_locks) = self.table.last_closed(file);
+                    self.epolls.forget(Watched::Device(file), members);
+                    if had_locks {
                         self.retry_on(On::Locks);
                     }
                     self.release_file(file);
                 }
             }
         }
-        for id in self.epolls.buffers() {
+        for id in self.table.buffers() {
             if !self.backend.is_buffer(id) {
-                self.epolls.forget(Watched::Buffer(id));
+                let members = self.table.buffer_ended(id);
+                self.epolls.forget(Watched::Buffer(id), members);
             }
         }
         if self.table.has_no_files() && lock(&self.host.held).is_empty() {
@@ -498,7 +497,6 @@ impl Server<'_> {
 
     fn release_file(&mut self, file: FileId) {
         if self.table.release_file(file) {
-            self.epolls.forget(Watched::Device(file));
             self.backend.release(file);
             self.sync_wake_fds();
         }
@@ -551,24 +549,26 @@ impl Server<'_> {
     /// Updates programs' epoll sets before a call on `file` is answered.
     pub(crate) fn refresh(&mut self, file: FileId) {
         self.backend_changed();
-        self.epolls
-            .update(Watched::Device(file), Cause::Call, self.backend);
+        self.show(Watched::Device(file), Cause::Call);
     }
 
     pub(crate) fn backend_changed(&mut self) {
         self.hotplug.extend(self.backend.take_hotplug());
         if self.backend.take_buffers_changed() {
             self.pending.mark(On::Buffers);
-            for id in self.epolls.buffers() {
-                self.epolls
-                    .update(Watched::Buffer(id), Cause::Call, self.backend);
+            for id in self.table.buffers() {
+                self.show(Watched::Buffer(id), Cause::Call);
             }
         }
         for file in self.backend.take_changed() {
             self.pending.mark(On::File(file));
-            self.epolls
-                .update(Watched::Device(file), Cause::Wake, self.backend);
+            self.show(Watched::Device(file), Cause::Wake);
         }
+    }
+
+    fn show(&mut self, file: Watched, cause: Cause) {
+        let table = &mut self.table;
+        self.epolls.update(table, file, cause, self.backend);
     }
 
     /// Returns the device file, node or buffer with this identity, or `Target::Other`.
@@ -580,14 +580,6 @@ impl Server<'_> {
                 Target::Other
             }
         })
-    }
-
-    pub(crate) fn node_behind(&self, id: FdIdentity) -> Option<usize> {
-        match self.table.find(id)? {
-            Target::Device(file) => self.table.node_of(file),
-            Target::Node(node) => Some(node),
-            Target::Buffer(_) | Target::Other => None,
-        }
     }
 
     /// Records a device file that a program gets.

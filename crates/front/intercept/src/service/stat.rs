@@ -82,7 +82,7 @@ impl Supervisor<'_> {
         let Ok(Some(id)) = procs::identify(call.tid, fd) else {
             return PathTarget::Native;
         };
-        match self.server(may).node_behind(id) {
+        match self.server(may).table.node_behind(id) {
             Some(node) => PathTarget::Node(node),
             None => self.link_of(id).map_or(PathTarget::Native, PathTarget::Sys),
         }

@@ -18,6 +18,7 @@
 //!
 //! If more calls arrive than the receiver can serve, each process has its turn (`crowd`).
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -51,6 +52,8 @@ struct Rest {
     changed: Changed,
     /// Whether this thread must run a tick. The clock is not woken for this tick.
     tick_is_due: bool,
+    /// Pairs of threads that may share a descriptor table.
+    doubts: BTreeSet<(u32, u32)>,
 }
 
 pub(crate) struct Supervisor<'a> {
@@ -98,6 +101,7 @@ impl<'a> Supervisor<'a> {
         }
         let tick_is_due = n.is_some() && server.backend.is_due();
         let wake = !tick_is_due && server.is_due_sooner();
+        let doubts = n.map(|_| server.table.numbers.take_doubts());
         drop(server);
         if wake {
             self.host.wake_clock();
@@ -106,6 +110,7 @@ impl<'a> Supervisor<'a> {
             answers,
             changed,
             tick_is_due,
+            doubts: doubts.unwrap_or_default(),
         };
         (done, rest)
     }
@@ -232,7 +237,8 @@ impl<'a> Supervisor<'a> {
         let sweep = self.server(may).epolls.begin_sweep();
         if let Some(sweep) = sweep {
             let gone = sweep.look(may);
-            self.server(may).epolls.end_sweep(&sweep, gone);
+            let server = &mut *self.server(may);
+            server.epolls.end_sweep(&mut server.table, &sweep, gone);
         }
     }
 
@@ -491,6 +497,9 @@ impl<'a> Supervisor<'a> {
                 self.reply(may, n, reply);
             }
             self.see_to_rest(may, &mut rest);
+            if !rest.doubts.is_empty() {
+                self.compare_tables(may, &rest.doubts);
+            }
             if is_over {
                 return Verdict::Answered;
             }

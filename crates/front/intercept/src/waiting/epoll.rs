@@ -37,9 +37,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver};
 
-use vb3_frontend::{Backend, Errno, FdIdentity};
+use vb3_frontend::{Backend, Errno};
 
-use crate::descriptors::Watched;
+use crate::descriptors::members::{CONDITIONS, Cause, EDGES, ERR, Member, Members};
+use crate::descriptors::{SetId, Table, Watched};
 use crate::kernel::{EpollOp as Op, MayBlock, raw};
 use crate::waiting::poll::{Asker, poll_ours};
 pub(crate) use changes::Changed;
@@ -48,17 +49,10 @@ use info::Numbers;
 pub(crate) use info::ObjectsInSets;
 use objects::Objects;
 
-const ERR: u32 = libc::EPOLLERR.cast_unsigned();
-const HUP: u32 = libc::EPOLLHUP.cast_unsigned();
-/// Conditions that the kernel reports even if the mask does not contain them.
-const UNASKED: u32 = ERR | HUP;
 const ONESHOT: u32 = libc::EPOLLONESHOT.cast_unsigned();
-const EDGES: u32 = libc::EPOLLET.cast_unsigned();
 const EXCLUSIVE: u32 = libc::EPOLLEXCLUSIVE.cast_unsigned();
 /// Bits of an entry's events that select how conditions are reported.
 const WAYS: u32 = EDGES | ONESHOT | EXCLUSIVE | libc::EPOLLWAKEUP.cast_unsigned();
-/// Bits of an entry's events that are conditions. They equal the bits of poll.
-const CONDITIONS: u32 = 0x03ff;
 /// Bits that are allowed with EPOLLEXCLUSIVE.
 ///
 /// Source: Linux 7.2 fs/eventpoll.c `EPOLLEXCLUSIVE_OK_BITS`.
@@ -68,60 +62,12 @@ const BESIDE_EXCLUSIVE: u32 = EXCLUSIVE
     | (libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLHUP).cast_unsigned()
     | libc::EPOLLWAKEUP.cast_unsigned();
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct SetId(pub(crate) u64);
-
 #[derive(Debug)]
 struct Set {
     file: Arc<SetFile>,
     entries: usize,
     /// The number of the last `epoll_ctl` on this set.
     used: u64,
-}
-
-/// One descriptor of a file in one set.
-#[derive(Clone, Copy, Debug, Default)]
-struct Entry {
-    events: u32,
-    /// The conditions that the entry must report at present.
-    shown: u32,
-    /// Whether the entry is out of its set, because its file is about to be closed.
-    is_parked: bool,
-    /// Whether the device has woken its waiters while the entry was out of its set.
-    was_woken: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// A call may have changed the file's state.
-    Call,
-    Wake,
-}
-
-impl Entry {
-    fn asked(self) -> i16 {
-        // CAST: the conditions of poll have the same bits.
-        (self.events & CONDITIONS) as i16
-    }
-
-    /// Updates the entry with the file's state. Returns `None` if the mask in the set need not change. Otherwise,
-    /// returns whether the change is an edge.
-    fn follow(&mut self, now: i16, cause: Cause) -> Option<bool> {
-        let mask = u32::from(now.cast_unsigned()) & CONDITIONS;
-        let is_edge = cause == Cause::Wake;
-        let due = if self.events & EDGES == 0 || mask & UNASKED != self.shown & UNASKED {
-            mask != self.shown
-        } else if is_edge {
-            mask != 0
-        } else {
-            // A call causes no edge: conditions in the mask were reported before.
-            mask == 0 && self.shown != 0
-        };
-        if due {
-            self.shown = mask;
-        }
-        due.then_some(is_edge)
-    }
 }
 
 /// Returns the bits of `WAYS` that have no effect for a file.
@@ -169,7 +115,7 @@ impl Control {
     }
 }
 
-/// The entries of device files in programs' sets.
+/// Programs' sets that have entries of device files or buffers. The table of files has the entries themselves.
 #[derive(Default)]
 pub(crate) struct Epolls {
     objects: Option<Arc<Objects>>,
@@ -177,8 +123,6 @@ pub(crate) struct Epolls {
     sets: HashMap<SetId, Set>,
     /// The sets in the order in which kcmp sorts files, for binary search.
     order: Vec<SetId>,
-    /// Entries by file, then by set and the program's descriptor number of the file.
-    by_file: HashMap<Watched, HashMap<(SetId, i32), Entry>>,
     next: u64,
     changes: u64,
     sweep_at: usize,
@@ -193,14 +137,9 @@ pub(crate) struct Epolls {
 }
 
 impl Epolls {
-    /// Returns whether a file has an entry in any set, and is not about to be closed.
-    pub(crate) fn has(&self, file: Watched) -> bool {
-        let mut entries = self.by_file.get(&file).into_iter().flatten();
-        entries.any(|(_, entry)| !entry.is_parked)
-    }
-
+    /// Returns whether no set has entries.
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_file.is_empty()
+        self.sets.is_empty()
     }
 
     /// Returns whether the system has refused a thread that changes sets. Then [`retry`](Self::retry) must be called
@@ -239,14 +178,16 @@ impl Epolls {
     }
 
     /// Updates the masks of a file's entries in all sets.
-    pub(crate) fn update(&mut self, file: Watched, cause: Cause, backend: &mut dyn Backend) {
-        let Some(entries) = self.by_file.get_mut(&file) else {
-            return;
-        };
+    pub(crate) fn update(
+        &mut self,
+        table: &mut Table,
+        file: Watched,
+        cause: Cause,
+        backend: &mut dyn Backend,
+    ) {
         // A file's entries mostly ask for the same conditions, so the latest result is used again.
         let mut known: Option<(i16, i16)> = None;
-        let mut due = Vec::new();
-        for ((set, number), entry) in entries {
+        for ((set, number), entry) in table.members(file) {
             if entry.is_parked {
                 entry.was_woken |= cause == Cause::Wake;
                 continue;
@@ -258,26 +199,13 @@ impl Epolls {
             };
             known = Some((asked, now));
             if let Some(is_edge) = entry.follow(now, cause) {
-                due.push((*set, *number, Shown { now, is_edge }));
+                self.cause(*set, (file, *number), Change::Show(Shown { now, is_edge }));
             }
         }
-        for (set, number, shown) in due {
-            self.cause(set, (file, number), Change::Show(shown));
-        }
     }
 
-    /// Returns all buffers that have entries in sets, or whose entries were removed before a close.
-    pub(crate) fn buffers(&self) -> Vec<FdIdentity> {
-        let buffers = self.by_file.keys().filter_map(|file| match file {
-            Watched::Buffer(id) => Some(*id),
-            Watched::Device(_) => None,
-        });
-        buffers.collect()
-    }
-
-    /// Removes an ended file's entries from their sets, and forgets them.
-    pub(crate) fn forget(&mut self, file: Watched) {
-        let entries = self.by_file.remove(&file).unwrap_or_default();
+    /// Removes the former entries of an ended file from their sets.
+    pub(crate) fn forget(&mut self, file: Watched, entries: Members) {
         for (set, number) in entries.into_keys() {
             self.cause(set, (file, number), Change::Forget);
             self.count_down(set);
@@ -301,31 +229,23 @@ impl Epolls {
     }
 
     /// Removes a file's entries from their sets, because its last descriptor is about to be closed.
-    pub(crate) fn park(&mut self, file: Watched) {
-        let entries = self.by_file.get_mut(&file).into_iter().flatten();
-        let park = |(key, entry): (&(SetId, i32), &mut Entry)| {
-            let was_parked = core::mem::replace(&mut entry.is_parked, true);
-            (!was_parked).then_some(*key)
-        };
-        let parked: Vec<(SetId, i32)> = entries.filter_map(park).collect();
-        for (set, number) in parked {
-            self.cause(set, (file, number), Change::Park);
+    pub(crate) fn park(&mut self, table: &mut Table, file: Watched) {
+        for ((set, number), entry) in table.members(file) {
+            if !core::mem::replace(&mut entry.is_parked, true) {
+                self.cause(*set, (file, *number), Change::Park);
+            }
         }
     }
 
     /// Adds a file's entries again, because a descriptor of it remains.
-    pub(crate) fn unpark(&mut self, file: Watched, backend: &mut dyn Backend) {
-        let entries = self.by_file.get_mut(&file).into_iter().flatten();
-        let mut due = Vec::new();
-        for ((set, number), entry) in entries.filter(|(_, entry)| entry.is_parked) {
+    pub(crate) fn unpark(&mut self, table: &mut Table, file: Watched, backend: &mut dyn Backend) {
+        let entries = table.members(file).filter(|(_, entry)| entry.is_parked);
+        for ((set, number), entry) in entries {
             let now = holds(backend, file, entry.asked(), Asker::Supervisor);
             entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
             entry.is_parked = false;
             let is_edge = core::mem::take(&mut entry.was_woken);
-            due.push((*set, *number, Shown { now, is_edge }));
-        }
-        for (set, number, shown) in due {
-            self.cause(set, (file, number), Change::Show(shown));
+            self.cause(*set, (file, *number), Change::Show(Shown { now, is_edge }));
         }
     }
 
@@ -377,6 +297,7 @@ impl Epolls {
     /// the kernel's list shows, for use if kcmp is refused. Returns EINVAL, EEXIST, and the errors of descriptors.
     pub(crate) fn change(
         &mut self,
+        table: &mut Table,
         key: Key,
         (set, pid, told): (OwnedFd, u32, Option<SetId>),
         op: Op,
@@ -390,7 +311,7 @@ impl Epolls {
         self.changes += 1;
         let events = events & !unknown_ways(key.0);
         let id = self.identify(set, told)?;
-        let now = self.change_in(id, key, op, events, backend)?;
+        let now = self.change_in(table, (id, key), op, events, backend)?;
         let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
             set.used = self.changes;
@@ -411,8 +332,8 @@ impl Epolls {
     /// Records the entry of an `epoll_ctl`. Returns the conditions that the entry must report.
     fn change_in(
         &mut self,
-        id: SetId,
-        (file, number): Key,
+        table: &mut Table,
+        (id, (file, number)): (SetId, Key),
         op: Op,
         events: u32,
         backend: &mut dyn Backend,
@@ -420,12 +341,11 @@ impl Epolls {
         let Some(set) = self.sets.get_mut(&id) else {
             return Err(Errno(libc::EINVAL));
         };
-        let entries = self.by_file.get_mut(&file);
-        let known = entries.and_then(|entries| entries.get_mut(&(id, number)));
+        let known = table.member(file, (id, number));
         let known = known.filter(|entry| !entry.is_parked);
-        let mut entry = Entry {
+        let mut entry = Member {
             events,
-            ..Entry::default()
+            ..Member::default()
         };
         let now = match (op, known) {
             (Op::Add, Some(_)) => return Err(Errno(libc::EEXIST)),
@@ -438,28 +358,26 @@ impl Epolls {
             (Op::Modify, None) | (Op::Delete, _) => return Ok(0),
         };
         entry.shown = u32::from(now.cast_unsigned()) & CONDITIONS;
-        let entries = self.by_file.entry(file).or_default();
-        let is_new = entries.insert((id, number), entry).is_none();
+        let is_new = table.add_member(file, (id, number), entry);
         set.entries += usize::from(is_new);
         Ok(now)
     }
 
     /// Ends a program's `epoll_ctl` with its result. Forgets an entry that was deleted or not added.
-    pub(crate) fn end_change(&mut self, control: &Control, made: Result<(), Errno>) {
+    pub(crate) fn end_change(
+        &mut self,
+        table: &mut Table,
+        control: &Control,
+        made: Result<(), Errno>,
+    ) {
         let (id, (file, number)) = (control.set, control.key);
         let is_gone = match control.op {
             Op::Add => made.is_err(),
             Op::Delete => made.is_ok(),
             Op::Modify => false,
         };
-        if is_gone && let Some(entries) = self.by_file.get_mut(&file) {
-            let was_there = entries.remove(&(id, number)).is_some();
-            if entries.is_empty() {
-                self.by_file.remove(&file);
-            }
-            if was_there {
-                return self.count_down(id);
-            }
+        if is_gone && table.remove_member(file, (id, number)) {
+            return self.count_down(id);
         }
         // The descriptor is no epoll set, or the set has no entry of the supervisor.
         if self.sets.get(&id).is_some_and(|set| set.entries == 0) {

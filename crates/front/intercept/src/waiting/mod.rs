@@ -5,7 +5,7 @@ mod pending;
 mod poll;
 mod transfer;
 
-pub(crate) use epoll::{Cause, Changed, Control, Epolls, SetId};
+pub(crate) use epoll::{Changed, Control, Epolls};
 pub(crate) use pending::{EARLY, Kind, MAX_WAITING, On, Pending, Waiting};
 pub(crate) use poll::{
     Asker, Entry, FD_SETSIZE, MAX_POLLED, MAX_SELECTED, Polling, SETS, SHORT, Source, UNASKED,

@@ -1,144 +1,26 @@
-use proptest::prelude::*;
-
 use super::*;
-
-const ID: FdIdentity = FdIdentity { dev: 1, ino: 2 };
-const FILE: Watched = Watched::Buffer(ID);
-
-fn closed() -> Vec<Closed> {
-    let (file, number, id) = (FILE, 700, ID);
-    vec![Closed { file, number, id }]
-}
-
-fn over(table: &mut Table, tid: Option<u32>) -> Vec<Watched> {
-    table.over(tid, |_, _| true, |_| true)
-}
-
-fn look(table: &mut Table, tid: u32, fd: i32) {
-    let found = table.identify((tid, || tid), fd, || true, || Ok(Some(ID)));
-    assert_eq!(found, Ok(Some(ID)));
-}
-
-#[test]
-fn a_close_is_over_when_its_thread_sleeps() {
-    for (numbers, sleeps, is_over) in [
-        ((800, 800), true, true),
-        ((800, 800), false, false),
-        // The thread may sleep before it closes the last number.
-        ((800, 801), true, false),
-    ] {
-        let mut table = Table::default();
-        table.close(10, numbers, None, Vec::new());
-        let check = |table: &mut Table| table.over(None, |_, _| true, |_| !sleeps);
-        check(&mut table);
-        assert!(table.is_changing() && table.next_due().is_some_and(|due| due <= CHECK_DELAY));
-        table.closing[0].since -= CHECK_DELAY;
-        check(&mut table);
-        assert_eq!(!table.is_changing(), is_over);
-        let known = if is_over { Known::Nothing } else { Known::Ask };
-        assert_eq!(table.get(11, 800), known);
-    }
-}
-
-#[test]
-fn close_holds_for_all_threads_until_the_next_call() {
-    let mut table = Table::default();
-    for tid in [10, 11] {
-        look(&mut table, tid, 800);
-        look(&mut table, tid, 801);
-    }
-    assert_eq!(table.get(10, 800), Known::Names(ID));
-    table.close(10, (800, 800), None, Vec::new());
-    // The kernel may not have closed the number yet, so its present file must not be kept.
-    assert_eq!(
-        (table.get(10, 800), table.get(11, 800)),
-        (Known::Ask, Known::Ask)
-    );
-    over(&mut table, Some(11));
-    assert_eq!(table.get(11, 800), Known::Ask);
-    over(&mut table, Some(10));
-    assert_eq!(table.get(11, 800), Known::Nothing);
-    assert_eq!(table.get(11, 801), Known::Names(ID));
-    table.close(10, (3, u32::MAX), None, Vec::new());
-    table.ended(10);
-    assert_eq!(table.get(11, 801), Known::Nothing);
-}
-
-/// A program may sleep after its exec, and make no further call.
-#[test]
-fn exec_concerns_no_other_process() {
-    let mut table = Table::default();
-    table.exec(30, 30, &[30]);
-    assert_eq!(table.get(11, 800), Known::Nothing);
-    assert!(!table.is_changing());
-}
-
-#[test]
-fn exec_by_a_thread_drops_all_entries() {
-    let mut table = Table::default();
-    look(&mut table, 20, 800);
-    table.exec(21, 20, &[20, 21]);
-    look(&mut table, 20, 800);
-    assert_eq!(table.get(20, 800), Known::Nothing);
-    table.ended(20);
-    look(&mut table, 20, 800);
-    assert_eq!(table.get(20, 800), Known::Names(ID));
-}
-
-/// A thread that gets no CPU may perform its close only after the first checks.
-#[test]
-fn close_not_made_yet_is_not_over() {
-    let mut table = Table::default();
-    table.close(7, (700, 700), Some(7), closed());
-    table.closing[0].since -= CHECK_DELAY;
-    assert_eq!(over(&mut table, None), []);
-    table.closing[0].since -= CHECK_DELAY;
-    let is_open = |_, closed: &Closed| closed.number != 700;
-    assert_eq!(table.over(None, is_open, |_| true), [FILE]);
-    // The close counts as made, but no entry may be kept while the thread runs, before its next call.
-    assert!(table.closes().is_empty());
-    assert_eq!(table.get(8, 700), Known::Ask);
-    // The next call of the same thread ends the close at once.
-    table.close(7, (700, 700), Some(7), closed());
-    assert_eq!(over(&mut table, Some(7)), [FILE]);
-    assert!(!table.is_changing());
-}
-
-/// The kernel refuses a dup2 of a closed number onto an open one, and closes nothing.
-#[test]
-fn refused_close_is_over_in_the_end() {
-    let mut table = Table::default();
-    table.close(7, (700, 700), Some(7), closed());
-    // The closing thread is killed meanwhile.
-    table.ended(7);
-    let mut looks = 0;
-    loop {
-        table.closing[0].since -= CHECK_DELAY;
-        if !over(&mut table, None).is_empty() {
-            break;
-        }
-        looks += 1;
-        assert!(looks < MAX_CHECKS);
-    }
-    assert_eq!(looks, MAX_CHECKS - 1);
-    assert!(!table.is_changing());
-}
 
 #[test]
 fn file_is_gone_after_descriptors_and_mappings() {
-    let (node, file) = (FdIdentity { dev: 1, ino: 9 }, FileId(4));
+    let [id, node] = [2, 9].map(|ino| FdIdentity { dev: 1, ino });
+    let file = FileId(4);
     let mut table = Table::default();
     table.add_reference(node, 0);
-    table.add_file(file, ID, Some(0), libc::O_RDWR);
+    table.add_file(file, id, Some(0), libc::O_RDWR);
     assert_eq!(table.flags_of(file), Some(libc::O_RDWR));
-    table.flags_change(file);
+    table.flags_change(Target::Device(file));
     assert_eq!(table.flags_of(file), None);
     table.add_mapping(file);
-    assert_eq!(table.find(ID), Some(Target::Device(file)));
+    assert_eq!(table.find(id), Some(Target::Device(file)));
     assert!(table.has_descriptors(file));
-    assert!(!table.last_closed(file), "it had no locks");
+    let key = (SetId(1), 800);
+    assert!(table.add_member(Watched::Device(file), key, Member::default()));
+    assert!(table.is_member(Watched::Device(file)));
+    let (members, had_locks) = table.last_closed(file);
+    assert!(members.contains_key(&key) && !had_locks);
+    assert!(!table.is_member(Watched::Device(file)));
     assert!(!table.has_descriptors(file));
-    assert_eq!(table.find(ID), None);
+    assert_eq!(table.find(id), None);
     assert!(!table.release_file(file), "it is mapped");
     assert_eq!(table.node_of(file), Some(0));
     assert!(table.release_file(file));
@@ -146,294 +28,26 @@ fn file_is_gone_after_descriptors_and_mappings() {
     assert_eq!(table.find(node), Some(Target::Node(0)));
 }
 
-/// A step of a program. A thread is named by its position among the live threads.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// A call on a descriptor: the supervisor asks the table for the file.
-    Call {
-        at: usize,
-        fd: i32,
-    },
-    Open {
-        at: usize,
-        fd: i32,
-        cloexec: bool,
-    },
-    /// A descriptor received by SCM_RIGHTS. The supervisor sees no call.
-    Receive {
-        at: usize,
-        fd: i32,
-    },
-    /// close, close_range.
-    Close {
-        at: usize,
-        first: i32,
-        last: i32,
-    },
-    /// dup2, dup3.
-    Copy {
-        at: usize,
-        old: i32,
-        new: i32,
-    },
-    Exec {
-        at: usize,
-        fails: bool,
-    },
-    /// The kernel performs a thread's pending close, copy or exec, before the thread's next call.
-    Made {
-        at: usize,
-    },
-    Fork {
-        at: usize,
-        shares_files: bool,
-    },
-    Thread {
-        at: usize,
-    },
-    Unshare {
-        at: usize,
-    },
-    Kill {
-        at: usize,
-    },
-}
-
-fn steps() -> impl Strategy<Value = Step> {
-    let fds = || 800..804i32;
-    let at = || 0..8usize;
-    prop_oneof![
-        8 => (at(), fds()).prop_map(|(at, fd)| Step::Call { at, fd }),
-        5 => (at(), fds(), any::<bool>()).prop_map(|(at, fd, cloexec)| Step::Open { at, fd, cloexec }),
-        2 => (at(), fds()).prop_map(|(at, fd)| Step::Receive { at, fd }),
-        4 => (at(), fds(), 0..3).prop_map(|(at, first, n)| Step::Close { at, first, last: first + n }),
-        2 => (at(), fds(), fds()).prop_map(|(at, old, new)| Step::Copy { at, old, new }),
-        2 => (at(), any::<bool>()).prop_map(|(at, fails)| Step::Exec { at, fails }),
-        4 => at().prop_map(|at| Step::Made { at }),
-        2 => (at(), any::<bool>()).prop_map(|(at, shares_files)| Step::Fork { at, shares_files }),
-        2 => at().prop_map(|at| Step::Thread { at }),
-        1 => at().prop_map(|at| Step::Unshare { at }),
-        1 => at().prop_map(|at| Step::Kill { at }),
-    ]
-}
-
-/// A process's files by descriptor number, each with whether an exec closes it.
-type Files = BTreeMap<i32, (u64, bool)>;
-
-#[derive(Clone, Copy, Debug)]
-struct Thread {
-    process: u32,
-    table: usize,
-    /// The call that the supervisor let through and the kernel has not made yet.
-    under_way: Option<Step>,
-}
-
-/// Programs as a kernel sees them.
-#[derive(Debug)]
-struct Model {
-    tables: Vec<Files>,
-    threads: BTreeMap<u32, Thread>,
-    next_file: u64,
-}
-
-impl Model {
-    fn new() -> Self {
-        let thread = Thread {
-            process: 100,
-            table: 0,
-            under_way: None,
-        };
-        Self {
-            tables: vec![Files::new()],
-            threads: BTreeMap::from([(100, thread)]),
-            next_file: 1,
-        }
-    }
-
-    fn tid(&self, at: usize) -> u32 {
-        *self.threads.keys().nth(at % self.threads.len()).unwrap()
-    }
-
-    fn files(&mut self, tid: u32) -> &mut Files {
-        &mut self.tables[self.threads[&tid].table]
-    }
-
-    fn own_table(&mut self, tid: u32) {
-        let copy = self.files(tid).clone();
-        self.tables.push(copy);
-        self.threads.get_mut(&tid).unwrap().table = self.tables.len() - 1;
-    }
-
-    fn open(&mut self, tid: u32, fd: i32, cloexec: bool) {
-        self.next_file += 1;
-        let new = (self.next_file, cloexec);
-        self.files(tid).entry(fd).or_insert(new);
-    }
-
-    /// Starts a thread or process. Like the kernel, reuses the ids of ended ones.
-    fn start(&mut self, by: u32, process: Option<u32>) -> u32 {
-        let taken = |tid: &u32| {
-            let mut threads = self.threads.iter();
-            threads.any(|(other, thread)| other == tid || thread.process == *tid)
-        };
-        let tid = (100..).find(|tid| !taken(tid)).unwrap();
-        let process = process.unwrap_or(tid);
-        let thread = Thread {
-            process,
-            under_way: None,
-            ..self.threads[&by]
-        };
-        self.threads.insert(tid, thread);
-        tid
-    }
-
-    /// Performs a thread's pending call, as the kernel does.
-    fn make(&mut self, table: &mut Table, tid: u32) {
-        match self.threads.get_mut(&tid).unwrap().under_way.take() {
-            Some(Step::Close { first, last, .. }) => {
-                self.files(tid).retain(|fd, _| !(first..=last).contains(fd));
-            }
-            Some(Step::Copy { old, new, .. }) => {
-                if let Some(&(file, _)) = self.files(tid).get(&old).filter(|_| old != new) {
-                    self.files(tid).insert(new, (file, false));
-                }
-            }
-            Some(Step::Exec { fails: false, .. }) => {
-                self.own_table(tid);
-                self.files(tid).retain(|_, (_, cloexec)| !*cloexec);
-                let thread = self.threads[&tid];
-                let of = |thread: &Thread, process| thread.process == process;
-                let others: Vec<u32> = self.threads.keys().copied().collect();
-                for other in others {
-                    if of(&self.threads[&other], thread.process) {
-                        self.threads.remove(&other);
-                        // The supervisor does not see the leader's end: the executing thread gets its id.
-                        if other != thread.process {
-                            table.ended(other);
-                        }
-                    }
-                }
-                self.threads.insert(thread.process, thread);
-            }
-            _ => {}
-        }
-    }
-
-    fn step(&mut self, table: &mut Table, step: Step) -> Result<(), TestCaseError> {
-        let (Step::Call { at, .. }
-        | Step::Open { at, .. }
-        | Step::Receive { at, .. }
-        | Step::Close { at, .. }
-        | Step::Copy { at, .. }
-        | Step::Exec { at, .. }
-        | Step::Made { at }
-        | Step::Fork { at, .. }
-        | Step::Thread { at }
-        | Step::Unshare { at }
-        | Step::Kill { at }) = step;
-        let mut tid = self.tid(at);
-        if !matches!(step, Step::Kill { .. }) {
-            let process = self.threads[&tid].process;
-            self.make(table, tid);
-            if !self.threads.contains_key(&tid) {
-                tid = process;
-            }
-        }
-        let is_heard = matches!(
-            step,
-            Step::Call { .. }
-                | Step::Open { .. }
-                | Step::Close { .. }
-                | Step::Copy { .. }
-                | Step::Exec { .. }
+#[test]
+fn buffer_is_known_while_sets_have_it() {
+    let id = FdIdentity { dev: 1, ino: 2 };
+    let (file, mut table) = (Watched::Buffer(id), Table::default());
+    let keys = [1, 2, 3].map(|set| (SetId(set), 800));
+    for key in keys {
+        assert!(table.add_member(file, key, Member::default()));
+        assert!(
+            !table.add_member(file, key, Member::default()),
+            "it changes"
         );
-        if is_heard {
-            table.over(Some(tid), |_, _| true, |_| true);
-        }
-        let process = self.threads[&tid].process;
-        let numbers = |first: i32, last: i32| (first.cast_unsigned(), last.cast_unsigned());
-        match step {
-            Step::Call { fd, .. } => {
-                let named = self
-                    .files(tid)
-                    .get(&fd)
-                    .map(|&(ino, _)| FdIdentity { dev: 1, ino });
-                let named = named.map(Some).ok_or(Errno(libc::EBADF));
-                let found = table.identify((tid, || process), fd, || true, || named);
-                prop_assert_eq!(found, named);
-            }
-            Step::Open { fd, cloexec, .. } => self.open(tid, fd, cloexec),
-            Step::Receive { fd, .. } => self.open(tid, fd, false),
-            Step::Close { first, last, .. } => {
-                table.close(tid, numbers(first, last), None, Vec::new());
-                self.threads.get_mut(&tid).unwrap().under_way = Some(step);
-            }
-            Step::Copy { new, .. } => {
-                table.close(tid, numbers(new, new), None, Vec::new());
-                self.threads.get_mut(&tid).unwrap().under_way = Some(step);
-            }
-            Step::Exec { .. } => {
-                let of = self
-                    .threads
-                    .iter()
-                    .filter(|(_, thread)| thread.process == process);
-                let threads: Vec<u32> = of.map(|(tid, _)| *tid).collect();
-                table.exec(tid, process, &threads);
-                self.threads.get_mut(&tid).unwrap().under_way = Some(step);
-            }
-            Step::Made { .. } => {}
-            Step::Fork { shares_files, .. } => {
-                let child = self.start(tid, None);
-                if !shares_files {
-                    self.own_table(child);
-                }
-            }
-            Step::Thread { .. } => drop(self.start(tid, Some(process))),
-            Step::Unshare { .. } => self.own_table(tid),
-            Step::Kill { .. } => {
-                let of = self
-                    .threads
-                    .iter()
-                    .filter(|(_, thread)| thread.process == process);
-                let killed: Vec<u32> = of.map(|(tid, _)| *tid).collect();
-                if killed.len() < self.threads.len() {
-                    for tid in killed {
-                        self.threads.remove(&tid);
-                        table.ended(tid);
-                    }
-                    table.ended(process);
-                }
-            }
-        }
-        Ok(())
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 2000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    /// The table never returns a file to a thread whose number refers to another file.
-    #[test]
-    fn entries_match_a_model_of_a_kernel(steps in proptest::collection::vec(steps(), 1..60)) {
-        let (mut table, mut model) = (Table::default(), Model::new());
-        for step in steps {
-            model.step(&mut table, step)?;
-        }
-        let threads: Vec<u32> = model.threads.keys().copied().collect();
-        for &tid in &threads {
-            if model.threads.contains_key(&tid) {
-                model.make(&mut table, tid);
-            }
-        }
-        for &tid in model.threads.keys() {
-            table.over(Some(tid), |_, _| true, |_| true);
-        }
-        prop_assert!(!table.is_changing(), "a close is never over");
-        let known: usize = table.known.borrow().values().map(HashMap::len).sum();
-        prop_assert_eq!(known, table.count.get());
-    }
+    assert_eq!(table.buffers(), [id]);
+    assert!(table.remove_member(file, keys[0]) && !table.remove_member(file, keys[0]));
+    table.leave_sets(&HashSet::from([SetId(2)]));
+    assert!(table.buffer_ended(id).contains_key(&keys[2]));
+    assert!(table.has_no_files());
+    table.add_member(file, keys[0], Member::default());
+    assert!(table.remove_member(file, keys[0]) && table.has_no_files());
+    table.add_member(file, keys[0], Member::default());
+    table.leave_sets(&HashSet::from([SetId(1)]));
+    assert!(table.has_no_files());
 }

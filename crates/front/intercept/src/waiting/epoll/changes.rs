@@ -23,8 +23,9 @@ use vb3_frontend::Errno;
 
 use super::info::{self, Numbers};
 use super::objects::{Object, Objects, Switch};
-use super::{CONDITIONS, EDGES, EXCLUSIVE, ONESHOT, Op, SetId, UNASKED, WAYS};
-use crate::descriptors::Watched;
+use super::{EXCLUSIVE, ONESHOT, Op, WAYS};
+use crate::descriptors::members::{CONDITIONS, EDGES, UNASKED};
+use crate::descriptors::{SetId, Watched};
 use crate::kernel::{MayBlock, Workers, blocked_waits, lock, may_block, own_tid, raw};
 
 const MAX_THREADS: usize = 64;

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use super::{ERR, SetId};
+use crate::descriptors::SetId;
+use crate::descriptors::members::ERR;
 use crate::kernel::{MayBlock, lock, may_block, raw};
 
 /// The set that contains each substitute object, and the object's inode, by the object's descriptor number.

@@ -7,7 +7,8 @@ use rustix::net::{SendFlags, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_frontend::Errno;
 
-use super::{ERR, HUP, ONESHOT};
+use super::ONESHOT;
+use crate::descriptors::members::{ERR, HUP};
 use crate::kernel::raw;
 
 /// Files that poll as readable, writable, urgent and in error, until read through the same open file.

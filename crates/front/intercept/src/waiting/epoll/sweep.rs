@@ -9,8 +9,8 @@ use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use super::{Epolls, ObjectsInSets, Set, SetFile, SetId};
-use crate::descriptors::holders;
+use super::{Epolls, ObjectsInSets, Set, SetFile};
+use crate::descriptors::{SetId, Table, holders};
 use crate::kernel::MayBlock;
 
 /// Number of known sets from which the first search is due.
@@ -53,13 +53,10 @@ impl Epolls {
     }
 
     /// Ends a search: drops the sets that no program holds, unless they were used since the search began.
-    pub(crate) fn end_sweep(&mut self, sweep: &Sweep, mut gone: HashSet<SetId>) {
+    pub(crate) fn end_sweep(&mut self, table: &mut Table, sweep: &Sweep, mut gone: HashSet<SetId>) {
         let is_unused = |set: &Set| set.used <= sweep.changes;
         gone.retain(|id| self.sets.get(id).is_some_and(is_unused));
-        self.by_file.retain(|_, entries| {
-            entries.retain(|(set, _), _| !gone.contains(set));
-            !entries.is_empty()
-        });
+        table.leave_sets(&gone);
         self.drop_sets(|id| gone.contains(&id));
         self.sweep_at = self.sets.len() * 2;
     }
@@ -100,7 +97,7 @@ mod tests {
         if let Some(set) = epolls.sets.get_mut(&SetId(7)) {
             set.used = epolls.changes;
         }
-        epolls.end_sweep(&sweep, gone);
+        epolls.end_sweep(&mut Table::default(), &sweep, gone);
         assert!(epolls.sets.keys().eq([&SetId(7)]));
         assert!(epolls.begin_sweep().is_none() && epolls.sweep_at == 2);
     }
