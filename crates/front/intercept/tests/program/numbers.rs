@@ -167,27 +167,36 @@ inside! {
         });
     }
 
-    /// Another process that shares the table closes the number.
-    fn a_process_that_shares_the_table_closes() {
-        alone(|| {
-            let fd = number();
-            use_it(fd);
-            let flags = libc::CLONE_FILES | libc::SIGCHLD;
-            // SAFETY: as fork, but for the table; the child makes system calls and ends.
-            let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
-            if child == 0 {
-                let mut value = 0u32;
-                // SAFETY: a live number, and the end of the child.
-                unsafe {
-                    libc::ioctl(fd, COUNT, &raw mut value);
-                    libc::close(fd);
-                    libc::_exit(0);
+    /// Another process closes numbers, which it shares or not. After the first close, the supervisor knows which.
+    fn another_process_closes_numbers() {
+        for shares in [true, false] {
+            alone(|| {
+                let all = [number(), number(), number()];
+                all.into_iter().for_each(use_it);
+                let flags = libc::SIGCHLD | if shares { libc::CLONE_FILES } else { 0 };
+                // SAFETY: as fork, but for the table; the child makes system calls and ends.
+                let child = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+                if child == 0 {
+                    let mut value = 0u32;
+                    // SAFETY: live numbers, and the end of the child.
+                    unsafe {
+                        for fd in all {
+                            libc::ioctl(fd, COUNT, &raw mut value);
+                            libc::close(fd);
+                        }
+                        libc::_exit(0);
+                    }
                 }
-            }
-            // SAFETY: our own child.
-            unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) };
-            assert_eq!(call(&Number(fd), COUNT, 0), Err(libc::EBADF));
-        });
+                // SAFETY: our own child.
+                unsafe { libc::waitpid(child as i32, std::ptr::null_mut(), 0) };
+                for fd in all {
+                    match shares {
+                        true => assert_eq!(call(&Number(fd), COUNT, 0), Err(libc::EBADF)),
+                        false => use_it(fd),
+                    }
+                }
+            });
+        }
     }
 
     /// While a device's descriptor is being installed, other threads' opens get lower numbers.
