@@ -4,14 +4,14 @@ pub(crate) mod files;
 mod held;
 pub(crate) mod holders;
 mod locks;
-pub(crate) mod members;
+mod members;
 mod numbers;
 mod ofd;
 mod table;
 
 pub(crate) use held::{CheckScope, Given, Held};
 pub(crate) use locks::LockCall;
-pub(crate) use members::{Cause, SetId};
+pub(crate) use members::{CONDITIONS, Cause, EDGES, ERR, HUP, Member, Members, SetId, UNASKED};
 pub(crate) use numbers::{Closed, Numbers};
 pub(crate) use ofd::LockTable;
 pub(crate) use table::{Table, Target, Watched};

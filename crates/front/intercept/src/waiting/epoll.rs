@@ -39,8 +39,7 @@ use std::sync::mpsc::{self, Receiver};
 
 use vb3_frontend::{Backend, Errno};
 
-use crate::descriptors::members::{CONDITIONS, Cause, EDGES, ERR, Member, Members};
-use crate::descriptors::{SetId, Table, Watched};
+use crate::descriptors::{CONDITIONS, Cause, EDGES, ERR, Member, Members, SetId, Table, Watched};
 use crate::kernel::{EpollOp as Op, MayBlock, raw};
 use crate::waiting::poll::{Asker, poll_ours};
 pub(crate) use changes::Changed;

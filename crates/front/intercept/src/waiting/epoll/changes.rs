@@ -24,8 +24,7 @@ use vb3_frontend::Errno;
 use super::info::{self, Numbers};
 use super::objects::{Object, Objects, Switch};
 use super::{EXCLUSIVE, ONESHOT, Op, WAYS};
-use crate::descriptors::members::{CONDITIONS, EDGES, UNASKED};
-use crate::descriptors::{SetId, Watched};
+use crate::descriptors::{CONDITIONS, EDGES, SetId, UNASKED, Watched};
 use crate::kernel::{MayBlock, Workers, blocked_waits, lock, may_block, own_tid, raw};
 
 const MAX_THREADS: usize = 64;

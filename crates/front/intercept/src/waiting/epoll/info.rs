@@ -8,8 +8,7 @@ use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use crate::descriptors::SetId;
-use crate::descriptors::members::ERR;
+use crate::descriptors::{ERR, SetId};
 use crate::kernel::{MayBlock, lock, may_block, raw};
 
 /// The set that contains each substitute object, and the object's inode, by the object's descriptor number.

@@ -8,7 +8,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use vb3_frontend::Errno;
 
 use super::ONESHOT;
-use crate::descriptors::members::{ERR, HUP};
+use crate::descriptors::{ERR, HUP};
 use crate::kernel::raw;
 
 /// Files that poll as readable, writable, urgent and in error, until read through the same open file.
