@@ -60,6 +60,8 @@ pub(crate) const TRIED: u64 = request(211);
 pub(crate) const FREE: u64 = request(209);
 /// Returns how often polls have begun to wait.
 pub(crate) const POLLED: u64 = request(212);
+/// From now on, the file polls as readable once another file was released.
+pub(crate) const TELL_ENDS: u64 = request(213);
 /// On a buffer: doubles a number.
 pub(crate) const BUFFER_DOUBLE: u64 = 3 << 30 | 4 << 16 | (b'b' as u64) << 8 | 1;
 
@@ -81,6 +83,7 @@ struct Open {
     armed: Option<Instant>,
     waits: HashMap<CallId, Instant>,
     flags: i32,
+    tells_ends: bool,
 }
 
 /// A backend with two trivial devices.
@@ -200,6 +203,7 @@ impl Toy {
                 open.state = i16::try_from(n).expect("poll bits");
                 self.changed.extend((request == STATE).then_some(file));
             }
+            TELL_ENDS => open.tells_ends = true,
             ARM => open.armed = Some(Instant::now() + Duration::from_millis(n.into())),
             FREE => {
                 let now = Instant::now();
@@ -211,7 +215,7 @@ impl Toy {
         let waiting = open.waits.len();
         Ok(match request {
             COUNT => self.count,
-            STATE | QUIET | ARM => n,
+            STATE | QUIET | ARM | TELL_ENDS => n,
             WAKE_FD => {
                 static MADE: AtomicU64 = AtomicU64::new(0);
                 self.wake = (n > 0).then(|| {
@@ -378,6 +382,10 @@ impl Devices for Toy {
     fn release(&mut self, file: FileId) {
         self.released += 1;
         assert!(self.files.remove(&file).is_some(), "released twice");
+        for (other, open) in self.files.iter_mut().filter(|(_, open)| open.tells_ends) {
+            open.state |= libc::POLLIN;
+            self.changed.push(*other);
+        }
     }
 
     fn tag_ended(&mut self, tag: Tag) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::stalling::becomes;
 use crate::toy::{
-    ABANDONED, ARM, EXPORT, FREE, OPENS, POLLED, QUIET, TRIED, WAIT, WAITING, WAKE_FD,
+    ABANDONED, ARM, EXPORT, FREE, OPENS, POLLED, QUIET, TELL_ENDS, TRIED, WAIT, WAITING, WAKE_FD,
 };
 use crate::{alone, call, device, errno, inside};
 
@@ -55,6 +55,20 @@ static HANDLED: AtomicU32 = AtomicU32::new(0);
 
 extern "C" fn count(_: i32) {
     HANDLED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Seccomp profiles of older containers refuse the call by which the supervisor waits for events.
+#[test]
+fn supervisor_waits_without_epoll_pwait2() {
+    for errno in [libc::ENOSYS, libc::EPERM] {
+        let refused = 0x0005_0000 | errno.cast_unsigned();
+        let run = move || {
+            crate::filter_itself(libc::SYS_epoll_pwait2, refused);
+            crate::run_inside("waiting::inside::a_last_close_is_noticed_without_a_further_call");
+            crate::run_inside("waiting::inside::a_poll_of_thousands_waits_for_the_device");
+        };
+        std::thread::spawn(run).join().expect("the run succeeds");
+    }
 }
 
 inside! {
@@ -169,6 +183,20 @@ inside! {
         assert_eq!(call(&low, WAIT, 1), Err(libc::EAGAIN));
         // SAFETY: as above.
         unsafe { libc::close(low) };
+    }
+
+    /// A program that closes its device may make no further call. Then only the supervisor's clock can notice the end.
+    fn a_last_close_is_noticed_without_a_further_call() {
+        let (file, other) = (device(), device());
+        call(&file, TELL_ENDS, 0).expect("it will");
+        let before = call(&file, POLLED, 0).expect("counted");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(becomes(|| call(&file, POLLED, 0) > Ok(before)));
+                drop(other);
+            });
+            assert_eq!(poll(&mut [entry(&file)], 10_000), 1);
+        });
     }
 
     /// As in a kernel, a call holds its file open.
