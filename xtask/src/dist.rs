@@ -66,7 +66,7 @@ fn make(arch: Arch, try_it: bool) -> Result<()> {
     let suites = root::SUITES.map(|(_, suite)| suite);
     if try_it && arch.is_here() {
         trial::alone(&stage.join("vb3"))?;
-        trial::run("package", &suites, &[package.clone(), tarball])?;
+        trial::run("package", &suites, &[package.clone(), tarball.clone()])?;
         trial::run("wheel", &suites, &trial::with_tests(&wheel)?)?;
     } else if try_it && arch == Arch::Arm64 {
         trial::arm64(&stage.join("vb3"), &wheel)?;
@@ -76,7 +76,7 @@ fn make(arch: Arch, try_it: bool) -> Result<()> {
             .with_context(|| format!("vb3-codec cannot be made for Debian {number}"))?;
         println!("{}", codec.display());
         if try_it && arch.is_here() {
-            trial::run("codec", &[suite], &[package.clone(), codec])?;
+            trial::run("codec", &[suite], &[package.clone(), tarball.clone(), codec])?;
         }
     }
     Ok(())
