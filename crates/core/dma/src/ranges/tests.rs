@@ -430,11 +430,25 @@ fn reserved_regions_are_never_allocated_or_freed() {
         many.reserve(2 * n + 1, 2 * n + 1).unwrap();
     }
     assert_eq!(many.reserve(500, 500), Err(Error::Invalid), "bounded");
+    assert_eq!(many.give_back(3, 1), Err(Error::Invalid), "reserved");
     many.reserve(3, 3).unwrap();
     // A region that joins others makes room for one more.
     many.reserve(3, 5).unwrap();
     many.reserve(500, 500).unwrap();
     assert_eq!(many.reserve(600, 600), Err(Error::Invalid), "bounded");
+}
+
+/// The joined region covers whole children of nodes, of which the earlier regions had covered parts.
+#[test]
+fn regions_that_join_leave_no_node_behind() {
+    const LAST: u64 = (1 << 30) - 1;
+    let mut space = units_of(0, LAST).unwrap();
+    for (first, last) in [(70, 90), (5000, 300_000), (LAST - 5000, LAST - 70)] {
+        space.reserve(first, last).unwrap();
+        check::free_runs(&space);
+    }
+    space.reserve(50, LAST - 50).unwrap();
+    assert_eq!(check::free_runs(&space), [(0, 49), (LAST - 49, LAST)]);
 }
 
 /// Nodes are reused, so their number depends on the maximum number of live ranges.
