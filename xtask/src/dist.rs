@@ -76,7 +76,11 @@ fn make(arch: Arch, try_it: bool) -> Result<()> {
             .with_context(|| format!("vb3-codec cannot be made for Debian {number}"))?;
         println!("{}", codec.display());
         if try_it && arch.is_here() {
-            trial::run("codec", &[suite], &[package.clone(), tarball.clone(), codec])?;
+            trial::run(
+                "codec",
+                &[suite],
+                &[package.clone(), tarball.clone(), codec],
+            )?;
         }
     }
     Ok(())
