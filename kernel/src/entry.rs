@@ -20,7 +20,7 @@ use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use vb3_dma::{Coherency, Direction, DmaAddr};
 use vb3_dmabuf::Attachment;
-use vb3_plane::{AllocArgs, UserMemory, contig};
+use vb3_plane::{UserMemory, contig};
 
 // VB3_OBJECT_BYTES and VB3_ENTRY_BYTES of module/buffer.h.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 160);
@@ -86,20 +86,17 @@ impl Request {
 
     /// Allocates memory.
     fn alloc(&mut self) -> Result<Payload, Errno> {
-        let args = AllocArgs {
-            len_bytes: self.bytes,
-            direction: self.direction()?,
-            coherency: match self.non_coherent {
-                true => Coherency::NonCoherent,
-                false => Coherency::Coherent,
-            },
+        let coherency = match self.non_coherent {
+            true => Coherency::NonCoherent,
+            false => Coherency::Coherent,
         };
         let ops = Linux {
             gfp: self.gfp,
             attrs: self.attrs,
             ..Linux::PLAIN
         };
-        let spec = contig::spec(self.dev, args, attrs_from_c(self.attrs));
+        let (direction, attrs) = (self.direction()?, attrs_from_c(self.attrs));
+        let spec = contig::spec(self.dev, self.bytes, direction, coherency, attrs);
         // SAFETY: the payload is empty.
         let (addr, sgt) = unsafe { Allocated::make(self.to, &ops, self.dev, spec) }?;
         (self.addr, self.sgt) = (addr.map_or(0, DmaAddr::get), sgt);

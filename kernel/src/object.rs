@@ -241,14 +241,14 @@ impl Allocated {
         with_cx(|cx| {
             let vaddr = *self.vaddr.get_mut();
             let shared = self.shared.get_mut();
-            let closed = shared.close(cx);
+            shared.close(cx);
             let is_view = self.kind == AllocatedAs::NonCoherent && !vaddr.is_null();
             if let Some(alloc) = shared.memory().alloc().filter(|_| is_view) {
                 // SAFETY: `vaddr` made this mapping, which ends here.
                 unsafe { sys::vb3_memory_vunmap(alloc, vaddr) };
             }
             // SAFETY: nothing uses the object after the move, and its other fields need no drop.
-            unsafe { ptr::read(shared) }.free(cx, closed);
+            unsafe { ptr::read(shared) }.release(cx);
         });
     }
 }

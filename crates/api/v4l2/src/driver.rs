@@ -8,7 +8,7 @@ use crate::{
     WakeFd,
 };
 use bitflags::bitflags;
-use vb3_queue::{Driver, DriverError, Requests, TimestampKind};
+use vb3_queue::{Driver, DriverError, Requests};
 
 /// Identity of a device for QUERYCAP and its media device. Texts are truncated to 15, 31, 31 and 39 bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -96,8 +96,9 @@ pub struct QueuePolicy {
     pub min_reqbufs: u32,
     /// Number of buffers that must be queued before streaming starts.
     pub min_queued: u32,
-    /// Source of timestamps.
-    pub timestamps: TimestampKind,
+    /// Whether the driver copies timestamps from OUTPUT buffers to CAPTURE buffers. Otherwise, it takes them from the
+    /// monotonic clock.
+    pub copy_timestamps: bool,
     /// Timestamps are taken at the start of a frame (`V4L2_BUF_FLAG_TSTAMP_SRC_SOE`), not at its end.
     /// An OUTPUT device may set this only if it copies timestamps.
     pub start_of_exposure: bool,
@@ -137,7 +138,7 @@ impl Default for QueuePolicy {
             max_buffers: 64,
             min_reqbufs: 2,
             min_queued: 0,
-            timestamps: TimestampKind::Monotonic,
+            copy_timestamps: false,
             start_of_exposure: false,
             fixes_interval: false,
             removes_buffers: true,

@@ -11,7 +11,7 @@ use crate::control::ControlValue;
 use crate::{Error, Flow, POLL_ERR, POLL_PRI, V4l2Outcome, VideoDevice, VideoDriver, sys};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
-use vb3_queue::{Binding, BoundBuffer, Request, RequestHost, RequestId, RequestState, Session};
+use vb3_queue::{BoundBuffer, Request, RequestHost, RequestId, RequestState, Session};
 
 /// Maximum number of requests of a device that exist at a time.
 pub(crate) const MAX_REQUESTS: usize = 4096;
@@ -63,15 +63,9 @@ pub(crate) struct Scope<'a> {
 }
 
 impl Scope<'_> {
-    /// Resolves the request descriptor of a QBUF.
-    pub(crate) fn binding(&mut self, id: Option<RequestId>, fd: i32) -> Binding<'_> {
-        let queue = self.of;
-        let named = id.and_then(|id| Some((id, &mut self.requests.get_mut(id)?.request)));
-        Binding {
-            request: named,
-            fd,
-            queue,
-        }
+    /// Returns the request that a QBUF names; `None` if it does not exist.
+    pub(crate) fn request(&mut self, id: RequestId) -> Option<(RequestId, &mut Request)> {
+        Some((id, &mut self.requests.get_mut(id)?.request))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::flow::Flow;
 use crate::program::CallContext;
 use crate::{Error, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, Requests, TimestampKind, Wait};
+use vb3_queue::{BufferInfo, Config, IoModes, Queue, QueueType, Requests, Wait};
 
 /// A queue of a device.
 ///
@@ -53,7 +53,7 @@ impl<M: MemOps> Stream<M> {
         config.min_queued_buffers = policy.min_queued;
         config.min_reqbufs_allocation = policy.min_reqbufs;
         config.allow_cache_hints = policy.cache_hints;
-        config.timestamps = policy.timestamps;
+        config.copy_timestamps = policy.copy_timestamps;
         config.allow_zero_bytesused = policy.allow_zero_bytesused;
         config.requests = match flow {
             Flow::Output if is_mem_to_mem && policy.min_queued == 0 => policy.requests,
@@ -184,9 +184,9 @@ impl<M: MemOps> Stream<M> {
 }
 
 fn timestamp_flags(policy: &QueuePolicy) -> u32 {
-    let kind = match policy.timestamps {
-        TimestampKind::Monotonic => sys::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
-        TimestampKind::Copy => sys::V4L2_BUF_FLAG_TIMESTAMP_COPY,
+    let kind = match policy.copy_timestamps {
+        false => sys::V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC,
+        true => sys::V4L2_BUF_FLAG_TIMESTAMP_COPY,
     };
     let source = if policy.start_of_exposure {
         sys::V4L2_BUF_FLAG_TSTAMP_SRC_SOE

@@ -108,8 +108,6 @@ pub struct BufInfo {
     pub name: Name,
     /// Number of references, including mappings in programs.
     pub refs: u32,
-    /// When it was exported, in nanoseconds of the host's clock.
-    pub since_ns: u64,
 }
 
 /// Resources in use. All zero when everything is released.
@@ -343,7 +341,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             }
             _ => Shared::allocate(&cx, spec, list)?,
         };
-        match memory.add_user(UserKind::Plane, cx.now_ns) {
+        match memory.add_user(UserKind::Plane) {
             Ok(()) => self.insert(memory),
             Err(e) => {
                 memory.release(&cx);
@@ -547,9 +545,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that is gone.
     pub fn vma_open(&self, memory: MemoryId) -> Result<Vma, Error> {
-        self.with_memory(memory, |memory, cx| {
-            memory.add_user(UserKind::Mapping, cx.now_ns)
-        })?;
+        self.with_memory(memory, |memory, _| memory.add_user(UserKind::Mapping))?;
         self.note_change(memory);
         Ok(Vma { memory, buf: None })
     }
@@ -584,7 +580,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     pub fn export(&self, memory: MemoryId, access: Access, name: Name) -> Result<BufRef, Error> {
         let len_bytes = self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
-            memory.add_user(UserKind::Export, cx.now_ns)?;
+            memory.add_user(UserKind::Export)?;
             Ok(memory.len_bytes())
         })?;
         self.note_change(memory);
@@ -594,7 +590,6 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             access,
             name,
             refs: 1,
-            since_ns: self.cx().now_ns,
         });
         let Ok(id) = inserted.map(BufId) else {
             self.drop_user(memory, UserKind::Export);
@@ -708,7 +703,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         }
         for key in self.memories.keys() {
             self.memories.with(key, |memory| {
-                let mappings = memory.state.users(UserKind::Mapping).count;
+                let mappings = memory.users(UserKind::Mapping);
                 add(&mut live.bytes, memory.len_bytes());
                 add(&mut live.program_mappings, mappings.into());
                 for attachment in memory.attached() {

@@ -50,7 +50,7 @@
 //!
 //! Memory of [`Backing::Lazy`] has a length, handles and attachments from the beginning, but no
 //! addresses. When it is first mapped, [`Shared::place`] passes all attached devices to the host's
-//! [`Placer`], which finds a place for them with [`solve`]. If a device attaches later and cannot use
+//! [`Placer`], which finds a place for them. If a device attaches later and cannot use
 //! that place, the memory moves to a place that suits this device, too.
 //!
 //! The place suits the demands of all attached devices. If no place suits a further device, only that
@@ -98,7 +98,6 @@ mod observer;
 mod shared;
 #[cfg(feature = "alloc")]
 mod slab;
-pub mod solve;
 mod store;
 #[cfg(feature = "alloc")]
 mod table;
@@ -112,9 +111,9 @@ pub use file::{Access, IOCTL_SYNC, Name, sync_flags};
 #[cfg(feature = "alloc")]
 pub use ids::{BufId, MemoryId};
 pub use observer::{Cx, MissingSync, Observer};
-pub use shared::{AttachKind, Attachment, Backing, Closed, Shared, Spec, UserKind, intersect};
 #[cfg(feature = "managed")]
-pub use shared::{Holder, HolderKind, Placer};
+pub use shared::Placer;
+pub use shared::{AttachKind, Attachment, Backing, Shared, Spec, UserKind, intersect};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;

@@ -4,8 +4,6 @@ mod access;
 mod attach;
 #[cfg(feature = "managed")]
 mod handover;
-#[cfg(feature = "managed")]
-mod holders;
 #[cfg(feature = "alloc")]
 pub(crate) mod imports;
 #[cfg(feature = "managed")]
@@ -19,8 +17,6 @@ mod unmanaged;
 
 pub use access::intersect;
 pub use attach::{AttachKind, Attachment};
-#[cfg(feature = "managed")]
-pub use holders::{Holder, HolderKind};
 #[cfg(feature = "managed")]
 pub use placing::Placer;
 
@@ -135,11 +131,6 @@ pub struct Shared<O: DmaOps, L> {
     pub(crate) state: State<O::Device, O::Vmap>,
 }
 
-/// Proves that a memory was closed ([`Shared::close`]) and may be freed. Takes no space.
-#[must_use = "closed memory goes back through `free`"]
-#[derive(Debug)]
-pub struct Closed(());
-
 /// Rounds a length up to pages.
 fn page_align(len_bytes: u64, page: u64) -> Result<u64, Error> {
     if len_bytes == 0 || !page.is_power_of_two() {
@@ -205,27 +196,19 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     }
 
     /// Removes all devices' mappings and frees the memory. The host must not use handles that still exist.
+    /// [Quarantined](Self::is_quarantined) memory also returns to the DMA layer, which does not use it again.
+    #[inline]
     pub fn release<W: Observer<O>>(mut self, cx: &Cx<'_, O, W>) {
-        let closed = self.close(cx);
-        self.free(cx, closed);
+        self.close(cx);
+        cx.ops.free(self.memory);
+        if let Some(dev) = self.spec.backing.device() {
+            cx.observer.freed(dev, self.spec.len_bytes);
+        }
     }
 
-    /// Does the first half of [`Self::release`], for a host that closes a large object without moving it.
-    /// Removes all devices' mappings and frees the kernel mapping. Pass the result to the
-    /// second half, [`free`](Self::free).
-    ///
-    /// ```compile_fail,E0061
-    /// use vb3_dmabuf::{Attachment, Cx, Shared, Store, Observer};
-    /// fn unclosed<O, L, W>(shared: Shared<O, L>, cx: &Cx<'_, O, W>)
-    /// where
-    ///     O: vb3_dma::DmaOps,
-    ///     L: Store<Attachment<O>>,
-    ///     W: Observer<O>,
-    /// {
-    ///     shared.free(cx);
-    /// }
-    /// ```
-    pub fn close<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) -> Closed {
+    /// Detaches all devices and removes the kernel mapping, as the first part of [`Self::release`]. A host that frees
+    /// a large object calls this before, where the object lies, so that the object moves only to be freed.
+    pub fn close<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>) {
         #[cfg(feature = "managed")]
         self.report_unread(cx);
         while let Some(key) = self.list.next(None) {
@@ -236,18 +219,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         #[cfg(feature = "managed")]
         if let Some((vmap, _)) = self.state.vmap.take() {
             cx.ops.vunmap(vmap);
-        }
-        Closed(())
-    }
-
-    /// Does the second half of [`Self::release`]: frees memory that was just closed. Attachments and mappings
-    /// made since [`close`](Self::close) are lost. [Quarantined](Self::is_quarantined) memory also returns to
-    /// the DMA layer, which does not use it again.
-    #[inline]
-    pub fn free<W: Observer<O>>(self, cx: &Cx<'_, O, W>, _: Closed) {
-        cx.ops.free(self.memory);
-        if let Some(dev) = self.spec.backing.device() {
-            cx.observer.freed(dev, self.spec.len_bytes);
         }
     }
 

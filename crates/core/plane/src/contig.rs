@@ -3,8 +3,8 @@
 //! The DMA layer chooses physically contiguous memory or an IOMMU. A plane whose addresses are not one run is
 //! refused, with the length wanted and the length found.
 
-use crate::{AllocArgs, PlaneError};
-use vb3_dma::{Attrs, Coherency, Constraint, DmaAddr, DmaSegment, Error, Reason};
+use crate::PlaneError;
+use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
 use vb3_dmabuf::{Backing, Spec};
 
 /// Attributes that apply to non-coherent allocations. The other attributes describe kernel mappings that such
@@ -13,15 +13,26 @@ const NON_COHERENT_ATTRS: Attrs = Attrs::ALLOC_SINGLE_PAGES.union(Attrs::NO_WARN
 
 /// Returns the allocation request for a plane. Keeps only the attributes that apply to its memory.
 #[must_use]
-pub const fn spec<D: Copy>(dev: D, args: AllocArgs, attrs: Attrs) -> Spec<D> {
-    let (backing, attrs) = match args.coherency {
+pub const fn spec<D: Copy>(
+    dev: D,
+    len_bytes: u64,
+    direction: Direction,
+    coherency: Coherency,
+    attrs: Attrs,
+) -> Spec<D> {
+    let (backing, attrs) = match coherency {
         Coherency::Coherent => (Backing::Coherent(dev), attrs),
         Coherency::NonCoherent => (
             Backing::NonCoherent(dev),
             attrs.intersection(NON_COHERENT_ATTRS),
         ),
     };
-    args.spec(backing, attrs)
+    Spec {
+        backing,
+        len_bytes,
+        direction,
+        attrs,
+    }
 }
 
 /// Returns the address and length of the run that begins at the first segment. Stops counting at

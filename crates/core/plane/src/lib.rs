@@ -61,11 +61,10 @@ mod planes;
 mod user;
 
 pub use due::{Due, MemoryKind, due};
-pub use memops::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
+pub use memops::{ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
 pub use planes::{
-    Allocator, Cookie, Counters, Device, Plane, PlaneMmap, Planes, RefusedImport, UserId,
-    UserRange, View,
+    Allocator, Cookie, Counters, Device, Plane, Planes, RefusedImport, UserId, UserRange, View,
 };
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

@@ -2,34 +2,9 @@
 
 use bitflags::bitflags;
 use core::fmt;
-use vb3_dma::{Attrs, Coherency, Direction, Reason};
-use vb3_dmabuf::{Backing, Spec};
+use vb3_dma::{Coherency, Direction, Reason};
 
 pub use vb3_dmabuf::Access as ExportAccess;
-
-/// Properties of a plane to allocate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AllocArgs {
-    /// Length in bytes; the implementation rounds it up to pages.
-    pub len_bytes: u64,
-    /// Direction of the device's transfers.
-    pub direction: Direction,
-    /// `NonCoherent` for `V4L2_MEMORY_FLAG_NON_COHERENT`.
-    pub coherency: Coherency,
-}
-
-impl AllocArgs {
-    /// Returns the request for memory of this kind. `contig::spec` chooses the kind for contiguous planes.
-    #[must_use]
-    pub const fn spec<D>(self, backing: Backing<D>, attrs: Attrs) -> Spec<D> {
-        Spec {
-            backing,
-            len_bytes: self.len_bytes,
-            direction: self.direction,
-            attrs,
-        }
-    }
-}
 
 bitflags! {
     /// Cache maintenance that the user asked to omit, for one QBUF only.
@@ -155,11 +130,18 @@ pub trait MemOps {
         12
     }
 
-    /// Allocates zeroed memory.
+    /// Allocates zeroed memory of `len_bytes`, rounded up to pages, for transfers in this direction. `coherency` is
+    /// `NonCoherent` for `V4L2_MEMORY_FLAG_NON_COHERENT`.
     ///
     /// # Errors
     /// `NoMemory` (ENOMEM) for any shortage; `Invalid` for length zero.
-    fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError>;
+    fn alloc(
+        &self,
+        dev: Self::Device,
+        len_bytes: u64,
+        direction: Direction,
+        coherency: Coherency,
+    ) -> Result<Self::Plane, PlaneError>;
 
     /// Pins `len_bytes` of a program's memory at `addr` and maps them for the device, without cache syncs.
     ///

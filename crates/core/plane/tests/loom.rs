@@ -8,9 +8,7 @@ use vb3_dma::{
     SegmentKind,
 };
 use vb3_dmabuf::BufRef;
-use vb3_plane::{
-    AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes,
-};
+use vb3_plane::{Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes};
 
 const PAGE: u64 = 4096;
 const CAMERA: Device<u8> = Device::contig(0);
@@ -85,12 +83,8 @@ fn explore(
     model.preemption_bound = Some(2);
     model.check(move || {
         let planes = Shared::with_locks(Mapper::with_locks(Host, 2).unwrap(), ());
-        let args = AllocArgs {
-            len_bytes: PAGE,
-            direction: Direction::FromDevice,
-            coherency: Coherency::Coherent,
-        };
-        let frame = planes.alloc(CAMERA, args).unwrap();
+        let (direction, coherency) = (Direction::FromDevice, Coherency::Coherent);
+        let frame = planes.alloc(CAMERA, PAGE, direction, coherency).unwrap();
         let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
         let first = attach(&planes, &buf);
         let shared = Arc::new((planes, buf));

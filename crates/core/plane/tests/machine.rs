@@ -10,8 +10,8 @@ use vb3_machine::{
     Device as Dev, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory,
 };
 use vb3_plane::{
-    AllocArgs, Coherency, Constraint, Cookie, Device, Direction, ExportAccess, HintSkip, MemOps,
-    Plane, PlaneError, Planes,
+    Coherency, Constraint, Cookie, Device, Direction, ExportAccess, HintSkip, MemOps, Plane,
+    PlaneError, Planes,
 };
 
 const PAGE: u64 = 4096;
@@ -105,12 +105,8 @@ impl Lab {
     }
 
     fn alloc(&mut self, dev: Device<Dev>, direction: Direction, coherency: Coherency) -> TestPlane {
-        let args = AllocArgs {
-            len_bytes: FRAME,
-            direction,
-            coherency,
-        };
-        self.p.alloc(dev, args).expect("memory")
+        let plane = self.p.alloc(dev, FRAME, direction, coherency);
+        plane.expect("memory")
     }
 
     fn import(&mut self, dev: Device<Dev>, buf: &BufRef, direction: Direction) -> TestPlane {
@@ -290,14 +286,13 @@ fn iommu_or_bounce_makes_user_memory_one_run() {
 fn full_contiguous_area_is_enomem_with_reason() {
     let lab = Lab::new("soc-cma");
     let camera = lab.camera;
-    let args = AllocArgs {
-        len_bytes: 24 << 20,
-        direction: Direction::FromDevice,
-        coherency: Coherency::Coherent,
+    let alloc = |len_bytes| {
+        let (direction, coherency) = (Direction::FromDevice, Coherency::Coherent);
+        lab.p.alloc(camera, len_bytes, direction, coherency)
     };
     let mut held = Vec::new();
     let refused = loop {
-        match lab.p.alloc(camera, args) {
+        match alloc(24 << 20) {
             Ok(plane) => held.push(plane),
             Err(e) => break e,
         }
@@ -316,8 +311,7 @@ fn full_contiguous_area_is_enomem_with_reason() {
     assert!(reason.found < 24 << 20);
     assert_eq!(lab.p.counters(camera.dma).peak_bytes, 48 << 20);
     for len_bytes in [0xffff_f000, u64::MAX] {
-        let huge = AllocArgs { len_bytes, ..args };
-        assert_eq!(lab.p.alloc(camera, huge).expect_err("huge").errno(), 12);
+        assert_eq!(alloc(len_bytes).expect_err("huge").errno(), 12);
     }
     for plane in held {
         lab.p.put(plane);
@@ -335,12 +329,8 @@ fn life(lab: &mut Lab) -> Result<(), PlaneError> {
     {
         lab.p.put(plane);
     }
-    let args = AllocArgs {
-        len_bytes: FRAME,
-        direction: Direction::FromDevice,
-        coherency: Coherency::NonCoherent,
-    };
-    let mut owner = lab.p.alloc(camera, args)?;
+    let (direction, coherency) = (Direction::FromDevice, Coherency::NonCoherent);
+    let mut owner = lab.p.alloc(camera, FRAME, direction, coherency)?;
     let shared = share(lab, &mut owner, display);
     lab.p.put(owner);
     shared

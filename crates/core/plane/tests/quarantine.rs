@@ -4,9 +4,7 @@
 use std::collections::BTreeSet;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dma_test::fake::{Fake, FakeUser, Setup};
-use vb3_plane::{
-    AllocArgs, Coherency, Cookie, Device, Direction, ExportAccess, MemOps, Plane, Planes,
-};
+use vb3_plane::{Coherency, Cookie, Device, Direction, ExportAccess, MemOps, Plane, Planes};
 
 const LEN: u64 = 2 * vb3_dma_test::fake::PAGE;
 const CAMERA: Device<u32> = Device::contig(0);
@@ -23,12 +21,8 @@ fn planes() -> Test {
 }
 
 fn alloc(t: &Test) -> Plane<u32> {
-    let args = AllocArgs {
-        len_bytes: LEN,
-        direction: Direction::FromDevice,
-        coherency: Coherency::NonCoherent,
-    };
-    t.alloc(CAMERA, args).unwrap()
+    let (direction, coherency) = (Direction::FromDevice, Coherency::NonCoherent);
+    t.alloc(CAMERA, LEN, direction, coherency).unwrap()
 }
 
 /// Returns the physical pages of a plane's memory.

@@ -9,9 +9,7 @@ use vb3_dma::{
     DeviceInfo, Error, Limits, Mapper, PageRequest, PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dma_test::fake::CountedLocks;
-use vb3_plane::{
-    AllocArgs, Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Planes,
-};
+use vb3_plane::{Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes};
 
 const PAGE: u64 = 4096;
 const CAMERA: u8 = 0;
@@ -60,15 +58,15 @@ impl Platform for Host {
 
 type Shared = Planes<Mapper<Host, CountedLocks>, (), CountedLocks>;
 
-const ARGS: AllocArgs = AllocArgs {
-    len_bytes: PAGE,
-    direction: Direction::FromDevice,
-    coherency: Coherency::Coherent,
-};
+fn alloc(planes: &Shared, dev: u8) -> Plane<u8> {
+    let (direction, coherency) = (Direction::FromDevice, Coherency::Coherent);
+    let plane = planes.alloc(Device::contig(dev), PAGE, direction, coherency);
+    plane.unwrap()
+}
 
 /// Allocates a plane, exports it, uses it on another device, and releases it.
 fn live_and_end(planes: &Shared) {
-    let mut frame = planes.alloc(Device::contig(CAMERA), ARGS).unwrap();
+    let mut frame = alloc(planes, CAMERA);
     let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
     let display = Device::contig(DISPLAY);
     let mut shown = planes
@@ -103,13 +101,11 @@ fn sleeping_allocation_holds_no_lock() {
     thread::scope(|scope| {
         // If this thread fails, `wake` is dropped, so the other thread ends, too.
         let wake = wake.take().unwrap();
-        let slow = scope.spawn(|| planes.alloc(Device::contig(SLOW), ARGS).unwrap());
+        let slow = scope.spawn(|| alloc(&planes, SLOW));
         is_asleep.recv().unwrap();
         assert_eq!(CountedLocks::held(), 0, "nothing is locked while it sleeps");
         // Makes more planes than the first chunk of a table has slots.
-        let held: Vec<_> = (0..40)
-            .map(|_| planes.alloc(Device::contig(CAMERA), ARGS).unwrap())
-            .collect();
+        let held: Vec<_> = (0..40).map(|_| alloc(&planes, CAMERA)).collect();
         live_and_end(&planes);
         held.into_iter().for_each(|plane| planes.put(plane));
         assert_eq!(CountedLocks::contended(), 0, "none that the other holds");

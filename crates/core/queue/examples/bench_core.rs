@@ -116,13 +116,9 @@ impl<C> Driver for Engine<C> {
 type Sources<L> = Vec<(Plane<u32>, <Memories<L> as MemOps>::DmaBuf)>;
 
 fn sources<L: Locks>(memory: &Memories<L>, count: usize) -> Sources<L> {
-    let args = vb3_plane::AllocArgs {
-        len_bytes: PAGE,
-        direction: Direction::FromDevice,
-        coherency: Coherency::Coherent,
-    };
     let make = |_| {
-        let plane = memory.alloc(CAMERA, args).expect("memory");
+        let plane = memory.alloc(CAMERA, PAGE, Direction::FromDevice, Coherency::Coherent);
+        let plane = plane.expect("memory");
         let buf = memory
             .export(&plane, ExportAccess::ReadWrite)
             .expect("a dma-buf");
@@ -176,7 +172,7 @@ fn cycle<L: Locks>(buffers: u32, pool: usize, (rounds, counts): (u32, bool)) -> 
     let made = session
         .reqbufs(model, buffers, Coherency::Coherent)
         .expect("buffers");
-    assert_eq!(made.count, buffers);
+    assert_eq!(made.0, 0..buffers);
     let mut turn = 0;
     let mut next = |index| {
         let source = (pool > 0).then(|| &sources[turn % pool].1);

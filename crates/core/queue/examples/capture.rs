@@ -45,7 +45,7 @@ pub(crate) fn main() -> Result<(), alloc::boxed::Box<dyn core::error::Error>> {
     let mut camera = Camera(Arc::clone(&hardware));
 
     let mut session = queue.session(&memory, &mut camera);
-    for index in 0..session.reqbufs_mmap(3)?.count {
+    for index in session.reqbufs_mmap(3)? {
         session.qbuf(QueueBuffer::mmap(index))?;
     }
     session.streamon()?;

@@ -6,29 +6,20 @@ use crate::{BufferState, Busy, Error, Invalid, Memory, Queue, Session};
 use core::ops::Range;
 use vb3_plane::{Coherency, MemOps};
 
-/// The result of REQBUFS or CREATE_BUFS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allocated {
-    /// Index of the first new buffer. If 0 buffers were requested: the number of buffers in the queue.
-    pub first_index: u32,
-    /// Number of new buffers.
-    pub count: u32,
-    /// Coherency of the buffers' memory: as requested if the queue allows cache hints, else coherent.
-    pub coherency: Coherency,
-}
-
 impl<M: MemOps> Session<'_, M> {
-    /// Replaces all buffers by `count` new ones in coherent memory of the queue.
+    /// Replaces all buffers by `count` new ones in coherent memory of the queue. Returns their indices.
     ///
     /// # Errors
     /// As [`reqbufs`](Self::reqbufs).
-    pub fn reqbufs_mmap(&mut self, count: u32) -> Result<Allocated, Error> {
-        self.reqbufs(Memory::Mmap, count, Coherency::Coherent)
+    pub fn reqbufs_mmap(&mut self, count: u32) -> Result<Range<u32>, Error> {
+        let made = self.reqbufs(Memory::Mmap, count, Coherency::Coherent);
+        made.map(|(indices, _)| indices)
     }
 
-    /// Replaces all buffers by `count` new ones (REQBUFS); `count` 0 only frees the old ones. The result's
-    /// count can differ: the driver has a minimum, the queue has a limit, and memory may be short. Memory
-    /// that programs have mapped or exported remains valid after its buffer is freed.
+    /// Replaces all buffers by `count` new ones (REQBUFS); `count` 0 only frees the old ones. Returns the indices of
+    /// the new buffers, and the coherency of their memory: as requested if the queue allows cache hints, else
+    /// coherent. The number of buffers can differ from `count`: the driver has a minimum, the queue has a limit, and
+    /// memory may be short. Memory that programs have mapped or exported remains valid after its buffer is freed.
     ///
     /// # Errors
     /// The old buffers remain after these errors:
@@ -44,7 +35,7 @@ impl<M: MemOps> Session<'_, M> {
         memory: Memory,
         count: u32,
         coherency: Coherency,
-    ) -> Result<Allocated, Error> {
+    ) -> Result<(Range<u32>, Coherency), Error> {
         self.reap();
         self.queue.check_model(self.mem, memory)?;
         self.queue.check_no_fileio()?;
@@ -56,7 +47,7 @@ impl<M: MemOps> Session<'_, M> {
         memory: Memory,
         count: u32,
         coherency: Coherency,
-    ) -> Result<Allocated, Error> {
+    ) -> Result<(Range<u32>, Coherency), Error> {
         if self.queue.streaming {
             return Err(Busy::Streaming.into());
         }
@@ -71,11 +62,7 @@ impl<M: MemOps> Session<'_, M> {
             self.make(count, None).inspect_err(|_| self.free_all())?;
             self.queue.waiting_for_buffers = !self.queue.config.is_output();
         }
-        Ok(Allocated {
-            first_index: 0,
-            count: self.queue.num_buffers,
-            coherency,
-        })
+        Ok((0..self.queue.num_buffers, coherency))
     }
 
     /// Makes buffers for REQBUFS, or with sizes of `create` for CREATE_BUFS. Their number differs from `count` if
@@ -116,9 +103,10 @@ impl<M: MemOps> Session<'_, M> {
         Ok(range)
     }
 
-    /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). The new buffers have consecutive
-    /// indices, in the first sufficient gap between existing buffers. If no gap suffices, the call makes
-    /// fewer buffers, in the longest gap. With `count` 0, only checks whether the queue offers `memory`.
+    /// Adds `count` buffers with planes of `sizes` bytes (CREATE_BUFS). Returns their indices, and the coherency of
+    /// their memory as [`reqbufs`](Self::reqbufs) does. The indices are consecutive, in the first sufficient gap
+    /// between existing buffers. If no gap suffices, the call makes fewer buffers, in the longest gap. With `count` 0,
+    /// only checks whether the queue offers `memory`; the empty range then begins at the number of buffers.
     ///
     /// A streaming queue keeps its memory model, even when all its buffers have been removed.
     ///
@@ -138,16 +126,13 @@ impl<M: MemOps> Session<'_, M> {
         count: u32,
         coherency: Coherency,
         sizes: &[u64],
-    ) -> Result<Allocated, Error> {
+    ) -> Result<(Range<u32>, Coherency), Error> {
         self.reap();
         self.queue.check_model(self.mem, memory)?;
         let coherency = self.queue.granted(memory, coherency);
         if count == 0 {
-            return Ok(Allocated {
-                first_index: self.queue.num_buffers,
-                count: 0,
-                coherency,
-            });
+            let end = self.queue.num_buffers;
+            return Ok((end..end, coherency));
         }
         self.queue.check_no_fileio()?;
         let sizes = PlaneSizes::new(sizes).ok_or(Invalid::PlaneSizes)?;
@@ -167,12 +152,7 @@ impl<M: MemOps> Session<'_, M> {
             self.queue.waiting_for_buffers = !self.queue.config.is_output();
         }
         self.queue.reset_unused_model();
-        made.map(|made| Allocated {
-            first_index: made.start,
-            // CAST: at most `max_num_buffers`.
-            count: made.len() as u32,
-            coherency,
-        })
+        Ok((made?, coherency))
     }
 
     /// Removes `count` buffers from index `first` on, all or none (REMOVE_BUFS). May be called while

@@ -55,15 +55,6 @@ pub enum QueueType {
     Output,
 }
 
-/// Source of a queue's timestamps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TimestampKind {
-    /// The driver takes timestamps from the monotonic clock.
-    Monotonic,
-    /// The driver copies timestamps from OUTPUT buffers to CAPTURE buffers.
-    Copy,
-}
-
 /// Whether media requests may queue a queue's buffers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Requests {
@@ -102,8 +93,9 @@ pub struct Config<Dev> {
     pub min_reqbufs_allocation: u32,
     /// Whether programs may ask for non-coherent memory and skip cache maintenance.
     pub allow_cache_hints: bool,
-    /// Source of timestamps.
-    pub timestamps: TimestampKind,
+    /// Whether the driver copies timestamps from OUTPUT buffers to CAPTURE buffers. Otherwise, it takes them from the
+    /// monotonic clock.
+    pub copy_timestamps: bool,
     /// OUTPUT: whether a payload of zero means zero instead of the full length.
     pub allow_zero_bytesused: bool,
     /// Whether this is the CAPTURE queue of a mem2mem device. Bit 30 of its mmap cookies is set.
@@ -133,7 +125,7 @@ impl<Dev> Config<Dev> {
             min_queued_buffers: 0,
             min_reqbufs_allocation: 0,
             allow_cache_hints: false,
-            timestamps: TimestampKind::Monotonic,
+            copy_timestamps: false,
             allow_zero_bytesused: false,
             m2m_capture: false,
             requests: Requests::None,

@@ -4,7 +4,7 @@ use crate::config::MAX_PLANES;
 use crate::queue::QueuedBy;
 use crate::{
     BufferInfo, BufferState, Busy, Error, Invalid, Memory, PlaneSource, Queue, QueueBuffer,
-    Requests, Session, TimestampKind,
+    Requests, Session,
 };
 use vb3_plane::{HintSkip, MemOps};
 
@@ -183,9 +183,9 @@ impl<M: MemOps> Queue<M> {
     /// Source: Linux 7.2 `__copy_timestamp` of videobuf2-v4l2.c.
     pub(crate) fn set_frame_info(&mut self, request: &QueueBuffer<M>) -> Result<(), Error> {
         if self.config.is_output() {
-            let timestamp_ns = match self.config.timestamps {
-                TimestampKind::Copy => request.timestamp_ns,
-                TimestampKind::Monotonic => 0,
+            let timestamp_ns = match self.config.copy_timestamps {
+                true => request.timestamp_ns,
+                false => 0,
             };
             let buffer = self.buffer_mut(request.index)?;
             buffer.timestamp_ns = timestamp_ns;

@@ -79,10 +79,9 @@ mod tests;
 mod wait;
 
 pub use active::{Active, PlaneView, Stale};
-pub use allocate::Allocated;
 pub use buffer::{BufferInfo, BufferState, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 pub use completions::Completions;
-pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests, TimestampKind};
+pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests};
 pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
 pub use error::{Busy, Error, Invalid};
 pub use fileio::Source;
@@ -91,7 +90,6 @@ pub use pieces::{Moved, Pieces};
 pub use poll::{Interest, Readiness};
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, Request, RequestHost};
-pub use request_buffer::Binding;
 pub use request_state::{RequestId, RequestState};
 pub use session::Session;
 pub use vb3_plane::{

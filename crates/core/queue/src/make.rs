@@ -4,7 +4,7 @@ use crate::buffer::{Buffer, Plane};
 use crate::driver::PlaneSizes;
 use crate::{Error, Memory, PlaneLocation, Queue, Session};
 use core::ops::Range;
-use vb3_plane::{AllocArgs, Constraint, MemOps, PlaneError, Reason};
+use vb3_plane::{Constraint, MemOps, PlaneError, Reason};
 
 /// Maximum length of a plane in bytes. Longer planes are refused without an allocation.
 const MAX_PLANE_BYTES: u64 = 0xffff_f000;
@@ -111,13 +111,8 @@ impl<M: MemOps> Session<'_, M> {
             let reason = Reason::new(Constraint::SizeLimit, len_bytes, MAX_PLANE_BYTES);
             return Err(PlaneError::NoMemory(Some(reason)));
         }
-        let config = &self.queue.config;
-        let args = AllocArgs {
-            len_bytes,
-            direction: config.direction(),
-            coherency: self.queue.coherency,
-        };
-        self.mem.alloc(device, args)
+        let (direction, coherency) = (self.queue.config.direction(), self.queue.coherency);
+        self.mem.alloc(device, len_bytes, direction, coherency)
     }
 }
 

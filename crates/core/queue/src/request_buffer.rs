@@ -8,21 +8,13 @@ use crate::{
 };
 use vb3_plane::MemOps;
 
-/// A media request that a QBUF names.
-#[derive(Debug)]
-pub struct Binding<'a> {
-    /// The descriptor's request, with the host's identifier; `None` if the descriptor names no request.
-    pub request: Option<(RequestId, &'a mut Request)>,
-    /// The program's descriptor number, which QUERYBUF returns.
-    pub fd: i32,
-    /// The host's number for this queue.
-    pub queue: u64,
-}
-
 impl<M: MemOps> Session<'_, M> {
     /// Puts a buffer into a request (QBUF with `V4L2_BUF_FLAG_REQUEST_FD`). The program cannot use the buffer
     /// until the request is queued or emptied. The queue takes over the references in `wanted`, even if the
     /// call fails. This call checks the planes; `req_prepare` acquires their memory.
+    ///
+    /// `queue` is the host's number for this queue. `fd` is the program's descriptor number, which QUERYBUF returns.
+    /// `request` is the descriptor's request, with the host's identifier; `None` if the descriptor names no request.
     ///
     /// # Errors
     /// As [`qbuf`](Self::qbuf). After the errors of index, memory model and planes come, in this order:
@@ -33,11 +25,14 @@ impl<M: MemOps> Session<'_, M> {
     pub fn qbuf_in_request(
         &mut self,
         mut wanted: QueueBuffer<M>,
-        binding: Binding<'_>,
+        queue: u64,
+        fd: i32,
+        request: Option<(RequestId, &mut Request)>,
     ) -> Result<BufferInfo, Error> {
         self.reap();
-        let (index, fd) = (wanted.index, binding.fd);
-        let bound = self.bind(&mut wanted, binding);
+        let index = wanted.index;
+        let named = request.ok_or(Invalid::NoRequest { fd });
+        let bound = self.bind(&mut wanted, queue, named);
         let request = bound.inspect_err(|_| wanted.release(self.mem))?;
         // The request contains the buffer now. Nothing fails from here on.
         self.queue.set_frame_info(&wanted)?;
@@ -64,7 +59,8 @@ impl<M: MemOps> Session<'_, M> {
     fn bind(
         &mut self,
         wanted: &mut QueueBuffer<M>,
-        binding: Binding<'_>,
+        queue: u64,
+        named: Result<(RequestId, &mut Request), Invalid>,
     ) -> Result<RequestId, Error> {
         self.queue.check_no_fileio()?;
         self.queue.check_planes(wanted)?;
@@ -82,18 +78,14 @@ impl<M: MemOps> Session<'_, M> {
         if self.queue.queued_by == Some(QueuedBy::Qbuf) {
             return Err(Busy::UsesQbuf.into());
         }
-        let fd = binding.fd;
-        let (id, request) = binding.request.ok_or(Invalid::NoRequest { fd })?;
+        let (id, request) = named?;
         request.check_idle()?;
         if self.queue.error {
             return Err(Error::QueueError);
         }
         let reserved = self.queue.buffer_mut(index)?.in_request.try_reserve(1);
         reserved.map_err(|_| Error::no_memory(1))?;
-        request.bind(BoundBuffer {
-            queue: binding.queue,
-            index,
-        })?;
+        request.bind(BoundBuffer { queue, index })?;
         Ok(id)
     }
 

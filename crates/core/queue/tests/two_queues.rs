@@ -103,7 +103,7 @@ fn allocate(memory: &Memories<'_>, device: u8) {
     let mut camera = Camera(Vec::new());
     let mut session = queue.session(memory, &mut camera);
     let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
-    assert_eq!(made.unwrap().count, 1);
+    assert_eq!(made.unwrap().0, 0..1);
     session.release();
 }
 
@@ -125,7 +125,7 @@ impl<'a> Stream<'a> {
         };
         let mut session = stream.queue.session(memory, &mut stream.camera);
         let made = session.reqbufs(Memory::Mmap, 1, Coherency::Coherent);
-        assert_eq!(made.unwrap().count, 1);
+        assert_eq!(made.unwrap().0, 0..1);
         session.qbuf(buffer()).unwrap();
         session.streamon().unwrap();
         stream

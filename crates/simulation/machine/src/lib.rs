@@ -27,6 +27,7 @@ pub mod profile;
 mod proven;
 mod ram;
 mod runs;
+pub mod solve;
 mod store;
 mod trace;
 mod udmabuf;

@@ -339,7 +339,7 @@ impl Remedy {
 pub struct Demand {
     /// The device, as its kind and node.
     pub device: String,
-    /// `vb3_dmabuf::solve::Rule::name`.
+    /// `vb3_machine::solve::Rule::name`.
     pub constraint: String,
     /// The value, in the constraint's unit.
     pub value: u64,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use vb3_dma::{Direction, DmaOps as _};
 use vb3_dmabuf::fence::Owner;
-use vb3_dmabuf::{Attachment, HolderKind, MemoryId, UserKind};
+use vb3_dmabuf::{Attachment, MemoryId, UserKind};
 use vb3_machine::Device;
 use vb3_report::sentence::bytes;
 
@@ -136,16 +136,12 @@ impl Run {
     /// Returns the holders of a buffer.
     fn holder_texts(&self, memory: &Shared, (id, given): (MemoryId, &[HeldBy])) -> Vec<String> {
         let mut list = Vec::new();
-        for holder in memory.holders() {
-            // Processes and devices follow below, with one line each.
-            let what = match holder.kind {
-                HolderKind::User(UserKind::Plane) => "its queue",
-                HolderKind::Vmap => "a driver, by the CPU",
-                HolderKind::User(UserKind::Mapping | UserKind::Export)
-                | HolderKind::Attached
-                | HolderKind::Mapped(_) => continue,
-            };
-            list.push(what.to_owned());
+        // Processes and devices follow below, with one line each.
+        if memory.users(UserKind::Plane) > 0 {
+            list.push("its queue".to_owned());
+        }
+        if memory.vmapped().is_some() {
+            list.push("a driver, by the CPU".to_owned());
         }
         list.extend(given.iter().map(|held| match *held {
             HeldBy::Mapping(client) => format!("a mapping in {client}"),

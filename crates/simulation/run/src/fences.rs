@@ -2,7 +2,7 @@
 
 use crate::deadlock::Deadlocks;
 use crate::{Run, summary};
-use vb3_dmabuf::fence::{Early, EarlyAccess as By, Owner, Usage};
+use vb3_dmabuf::fence::{Early, Owner, Usage};
 use vb3_machine::Device;
 use vb3_report::EarlyAccess;
 use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
@@ -78,9 +78,12 @@ impl Run {
             place = place.or_else(|| summary::import_place(&self.nodes, early.memory, dma));
         }
         let (by, process, call) = match early.by {
-            By::Device(Owner::Device(dma)) => (node(dma), 0, "QBUF"),
-            By::Device(Owner::Program(_) | Owner::Driver) => (String::new(), 0, "QBUF"),
-            By::Program(process) => (String::new(), process, "DMA_BUF_IOCTL_SYNC"),
+            Owner::Device(dma) => (node(dma), 0, "QBUF"),
+            Owner::Driver => (String::new(), 0, "QBUF"),
+            Owner::Program(process) => {
+                let process = u32::try_from(process).unwrap_or(0);
+                (String::new(), process, "DMA_BUF_IOCTL_SYNC")
+            }
         };
         EarlyAccess {
             owner: owner.unwrap_or_default(),

@@ -5,7 +5,7 @@ use crate::memory::RunMemory;
 use crate::node::Node;
 use crate::summary::queue_name;
 use vb3_dma::{Direction, Reason};
-use vb3_plane::{AllocArgs, Coherency, MemOps as _};
+use vb3_plane::{Coherency, MemOps as _};
 use vb3_v4l2::{Flow, VideoDriver as _};
 
 /// How many buffers of a queue fit in memory.
@@ -147,17 +147,13 @@ fn allocate(
     flow: Flow,
     sizes: &[u64],
 ) -> Result<Vec<Plane>, Option<Reason>> {
+    let direction = match flow {
+        Flow::Capture => Direction::FromDevice,
+        Flow::Output => Direction::ToDevice,
+    };
     let mut planes = Vec::new();
     for &len_bytes in sizes {
-        let args = AllocArgs {
-            len_bytes,
-            direction: match flow {
-                Flow::Capture => Direction::FromDevice,
-                Flow::Output => Direction::ToDevice,
-            },
-            coherency: Coherency::Coherent,
-        };
-        match memory.alloc(node.planes, args) {
+        match memory.alloc(node.planes, len_bytes, direction, Coherency::Coherent) {
             Ok(plane) => planes.push(plane),
             Err(e) => {
                 planes.into_iter().for_each(|plane| memory.put(plane));

@@ -8,7 +8,7 @@ use crate::users::UserPages;
 use crate::{Run, summary};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::Owner;
-use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
+use vb3_dmabuf::{MemoryId, UserKind};
 use vb3_frontend::Client;
 use vb3_plane::UserId;
 use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
@@ -325,11 +325,10 @@ impl Run {
     /// Returns the holders of a buffer, each once. `given` has the handles that programs hold.
     fn holders_of(&self, id: MemoryId, given: &BTreeSet<HeldBy>) -> Vec<Holder> {
         let own = self.memory.buffers().inspect(id, |memory| {
-            let own = memory.holders().filter_map(|holder| match holder.kind {
-                HolderKind::User(UserKind::Plane) => Some(Holder::of("queue", String::new())),
-                HolderKind::Vmap => Some(Holder::of("cpu-mapping", String::new())),
-                _ => None,
-            });
+            let queue = (memory.users(UserKind::Plane) > 0).then_some("queue");
+            let mapping = memory.vmapped().map(|_| "cpu-mapping");
+            let own = queue.into_iter().chain(mapping);
+            let own = own.map(|kind| Holder::of(kind, String::new()));
             let attached = memory.attachments().iter();
             let attached = attached.map(|(_, attachment)| attachment.device());
             let attached = attached.map(|dev| Holder::of("attachment", self.name_of(dev)));

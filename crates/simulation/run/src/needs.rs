@@ -1,9 +1,9 @@
 //! Translates each device's requirements on shared memory (alignment, addresses) for
-//! `vb3_dmabuf::solve`, which finds memory that suits all devices.
+//! `vb3_machine::solve`, which finds memory that suits all devices.
 
 use vb3_devices::spec::Allocator;
 use vb3_dma::{DmaOps as _, Mapper, Platform as _, Protected};
-use vb3_dmabuf::solve::{Needs, Translation};
+use vb3_machine::solve::{Needs, Translation};
 use vb3_machine::{Demands, Device, Machine};
 
 /// A device, and its needs beyond those that the machine knows.

@@ -8,12 +8,13 @@
 
 use crate::needs::{Wants, of_programs};
 use crate::node::Node;
+use std::ops::RangeInclusive;
 use vb3_dma::{
     Caching, Coherency, Constraint, DmaOps as _, Error, Mapper, Memory, PhysAddr, Platform as _,
     Reason, Segment,
 };
-use vb3_dmabuf::solve::{Heap, MemoryRequest, Needs, Placement, Rule, Run, conflict, solve};
 use vb3_dmabuf::{Backing, Spec};
+use vb3_machine::solve::{Heap, MemoryRequest, Needs, Placement, Rule, Run, conflict, solve};
 use vb3_machine::{Device, Machine, Spot};
 
 /// Chooses a place that suits all devices that share a buffer.
@@ -264,29 +265,33 @@ impl vb3_dmabuf::Placer<Mapper<Machine>> for Placer {
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = Device>,
         is_mapped: bool,
-    ) -> Result<Placement, Error> {
+    ) -> Result<(usize, RangeInclusive<u64>), Error> {
         let machine = ops.platform();
         let mut needs = self.needs(ops, devices);
         needs.extend(is_mapped.then(of_programs));
         let len = whole(machine, len_bytes)?;
-        place(machine, &request(machine, len, 1), &needs)
+        let found = place(machine, &request(machine, len, 1), &needs)?;
+        Ok((found.heap, found.first..=found.last))
     }
 
     fn place(
         &self,
         ops: &Mapper<Machine>,
         alloc: &mut Memory<Machine>,
-        placement: &Placement,
+        heap: usize,
+        addresses: RangeInclusive<u64>,
     ) -> Result<u64, Error> {
-        let areas = areas(ops.platform(), placement.len_bytes);
-        let area = areas.get(placement.heap).ok_or(Error::Invalid)?;
+        let machine = ops.platform();
+        let areas = areas(machine, whole(machine, alloc.len_bytes())?);
+        let area = areas.get(heap).ok_or(Error::Invalid)?;
+        let first = PhysAddr::new(*addresses.start());
         let spot = match area.piece {
             Some(granule) => Spot::Pieces {
                 granule,
-                first: PhysAddr::new(placement.first),
-                last: PhysAddr::new(placement.last),
+                first,
+                last: PhysAddr::new(*addresses.end()),
             },
-            None => Spot::Run(PhysAddr::new(placement.first)),
+            None => Spot::Run(first),
         };
         let caching = match area.cached {
             true => ops.alloc_caching(alloc),

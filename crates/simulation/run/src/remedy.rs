@@ -1,6 +1,6 @@
 //! Finds memory that all devices could have used, after one of them refused a buffer.
 //!
-//! The solver, `vb3_dmabuf::solve`, knows neither machines nor nodes. This module converts the machine's
+//! The solver, `vb3_machine::solve`, knows neither machines nor nodes. This module converts the machine's
 //! limits to the solver's needs, and the machine's memory to heaps.
 
 use crate::memory::RunMemory;
@@ -9,7 +9,7 @@ use crate::node::Node;
 use crate::placer::{self, Area, runs};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Platform as _, Segment};
-use vb3_dmabuf::solve::{Blamed, Heap, MemoryRequest, Needs, conflict, solve};
+use vb3_machine::solve::{Blamed, Heap, MemoryRequest, Needs, conflict, solve};
 use vb3_machine::{Device, Machine};
 use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};

@@ -11,7 +11,7 @@
 
 use crate::Run;
 use crate::memory::{RunMemory, Shared};
-use vb3_dmabuf::{HolderKind, MemoryId, UserKind};
+use vb3_dmabuf::{MemoryId, UserKind};
 use vb3_queue::Queue;
 
 /// Returns the report's note on revoked buffers; `None` if there are none.
@@ -64,11 +64,8 @@ impl Run {
         let dma = self.nodes.get(at).map(|node| node.dma);
         // The device's queues are gone. Their buffers without other holders are gone, too.
         let buffers = self.memory.buffers();
-        let is_exported = |memory: &Shared| {
-            let mut holders = memory.holders();
-            let is_export = |kind| kind == HolderKind::User(UserKind::Export);
-            memory.device() == dma && holders.any(|holder| is_export(holder.kind))
-        };
+        let is_exported =
+            |memory: &Shared| memory.device() == dma && memory.users(UserKind::Export) > 0;
         let exported = buffers.memories();
         let exported: Vec<MemoryId> = exported
             .filter(|id| buffers.inspect(*id, is_exported) == Some(true))

@@ -6,7 +6,6 @@ use crate::kinds::VideoFiles;
 use crate::memory::Shared;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use vb3_dmabuf::HolderKind;
 use vb3_frontend::NodeId;
 use vb3_machine::Machine;
 use vb3_picture::Frame;
@@ -92,10 +91,10 @@ impl Run {
     pub fn has_mapped_revoked(&self) -> bool {
         let buffers = self.memory.buffers();
         let is_mapped = |memory: &Shared| {
-            let mut kinds = memory.holders().map(|holder| holder.kind);
+            let mut attached = memory.attachments().iter();
             memory.is_revoked()
                 && !memory.is_quarantined()
-                && kinds.any(|kind| matches!(kind, HolderKind::Mapped(_)))
+                && attached.any(|(_, attachment)| attachment.direction().is_some())
         };
         let mut all = buffers.memories();
         all.any(|id| buffers.inspect(id, is_mapped) == Some(true))

@@ -86,11 +86,11 @@ where
         })?;
         let stream = self.stream_mut(flow)?;
         stream.update_owner(run.cx.file);
-        let made = made?;
-        arg.set_u32(field!(v4l2_requestbuffers.count), made.count);
+        let (made, coherency) = made?;
+        arg.set_u32(field!(v4l2_requestbuffers.count), made.end);
         arg.set_u32(field!(v4l2_requestbuffers.capabilities), stream.buf_caps());
         self.wake = true;
-        let flags = u8::try_from(coherency_flag(made.coherency)).unwrap_or(0);
+        let flags = u8::try_from(coherency_flag(coherency)).unwrap_or(0);
         arg.set_u8(field!(v4l2_requestbuffers.flags), flags);
         Ok(())
     }
@@ -125,10 +125,10 @@ where
         })?;
         let stream = self.stream_mut(flow)?;
         stream.update_owner(run.cx.file);
-        let made = made?;
-        arg.set_u32(field!(v4l2_create_buffers.index), made.first_index);
-        arg.set_u32(field!(v4l2_create_buffers.count), made.count);
-        let flags = coherency_flag(made.coherency);
+        let (made, coherency) = made?;
+        arg.set_u32(field!(v4l2_create_buffers.index), made.start);
+        arg.set_u32(field!(v4l2_create_buffers.count), made.end - made.start);
+        let flags = coherency_flag(coherency);
         arg.set_u32(field!(v4l2_create_buffers.flags), flags);
         let mut caps = stream.buf_caps();
         if count == 0 {
@@ -251,8 +251,9 @@ where
                 (None, _) => session.prepare_buf(request),
                 (Some(_), None) => session.qbuf(request),
                 (Some(scope), Some(fd)) => {
-                    let binding = scope.binding(named, fd);
-                    session.qbuf_in_request(request, binding)
+                    let of = scope.of;
+                    let named = named.and_then(|id| scope.request(id));
+                    session.qbuf_in_request(request, of, fd, named)
                 }
             }
         })??;

@@ -3,7 +3,6 @@
 use super::*;
 use crate::bytes::field;
 use crate::sys;
-use vb3_queue::TimestampKind;
 
 const FLAGS: usize = field!(v4l2_buffer.flags);
 const USED: usize = field!(v4l2_buffer.bytesused);
@@ -89,7 +88,7 @@ fn output_buffers_keep_the_programs_fields() {
 #[test]
 fn copied_timestamps_keep_their_source() {
     let mut driver = TestDriver::new(Flow::Output, Planarity::Single);
-    driver.policy.timestamps = TimestampKind::Copy;
+    driver.policy.copy_timestamps = true;
     let mut b = Bench::with(driver);
     assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
     let mut buf = b.buf(0, MMAP);
@@ -112,7 +111,7 @@ fn copied_timestamps_keep_their_source() {
 #[test]
 fn copied_timestamps_are_linuxs_also_if_negative() {
     let mut driver = TestDriver::new(Flow::Output, Planarity::Single);
-    driver.policy.timestamps = TimestampKind::Copy;
+    driver.policy.copy_timestamps = true;
     let mut b = Bench::with(driver);
     assert_eq!((b.reqbufs(2, MMAP), b.stream(true)), (2, 0));
     // Rows: as ffmpeg -ss queues it; seconds before the epoch; negative microseconds; the largest seconds.

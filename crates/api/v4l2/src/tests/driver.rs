@@ -455,8 +455,7 @@ impl VideoDriver for TestDriver {
             outcome: DoneState::Done,
             payloads: Some(payloads),
             data_offsets: None,
-            timestamp_ns: (self.policy.timestamps == vb3_queue::TimestampKind::Monotonic)
-                .then_some(now_ns),
+            timestamp_ns: (!self.policy.copy_timestamps).then_some(now_ns),
             sequence,
             field: 1,
             last: self.last,

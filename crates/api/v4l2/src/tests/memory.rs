@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use vb3_plane::{
-    AllocArgs, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
+    Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
 };
 
 /// Bytes of a plane, from some offset on.
@@ -148,19 +148,25 @@ impl MemOps for TestMemory {
         true
     }
 
-    fn alloc(&self, (): (), args: AllocArgs) -> Result<TestPlane, PlaneError> {
+    fn alloc(
+        &self,
+        (): (),
+        len_bytes: u64,
+        _: Direction,
+        _: Coherency,
+    ) -> Result<TestPlane, PlaneError> {
         let used: u64 = self.runs.borrow().values().map(|run| run.len).sum();
         let free = self.limit.saturating_sub(used);
-        if args.len_bytes > free {
+        if len_bytes > free {
             let constraint = Constraint::ContiguousPool;
             let reason = Reason {
                 constraint,
-                wanted: args.len_bytes,
+                wanted: len_bytes,
                 found: free,
             };
             return Err(PlaneError::NoMemory(Some(reason)));
         }
-        let id = self.add(fresh(args.len_bytes));
+        let id = self.add(fresh(len_bytes));
         Ok(self.plane(id))
     }
 

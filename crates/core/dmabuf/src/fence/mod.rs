@@ -26,7 +26,7 @@ mod tests;
 mod timeline;
 
 #[cfg(feature = "alloc")]
-pub use reservation::{Early, EarlyAccess};
+pub use reservation::Early;
 #[cfg(feature = "alloc")]
 pub use sync_file::SyncFile;
 #[cfg(feature = "alloc")]
@@ -35,12 +35,12 @@ pub use table::{FenceId, FenceInfo, Fences};
 pub use timeline::Timeline;
 use vb3_dma::Direction;
 
-/// The party that ends a fence.
+/// The party that ends a fence, or that accesses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Owner<D> {
-    /// A device, when it has finished with a buffer.
+    /// A device. It ends its fence when it has finished with a buffer.
     Device(D),
-    /// A program. The number is that of its timeline.
+    /// A program. The host chooses the number: for a fence, that of the timeline; for an access, that of the process.
     Program(u64),
     /// Another driver. This crate only learns when the driver's work has ended.
     Driver,

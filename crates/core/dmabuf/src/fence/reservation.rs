@@ -36,22 +36,13 @@ fn entries(all: &[Reservation], memory: MemoryId) -> &[Entry] {
     found.map_or(&[], |r| &r.entries)
 }
 
-/// The party that accessed memory before the fences on it had ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EarlyAccess<T> {
-    /// A device was given the memory.
-    Device(T),
-    /// A program, by its process number. The program announced the access.
-    Program(u32),
-}
-
 /// An access to memory while another device used it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Early<T> {
     /// The memory.
     pub memory: MemoryId,
-    /// The party that accessed it.
-    pub by: EarlyAccess<T>,
+    /// The party that accessed it: a device that was given the memory, or a program that announced the access.
+    pub by: T,
     /// That party's access: a read or a write.
     pub usage: Usage,
     /// The device that used the memory.
@@ -77,8 +68,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         timeline: &mut Timeline<T>,
         usage: Usage,
     ) -> Result<FenceId, Error> {
-        let by = EarlyAccess::Device(timeline.owner);
-        self.note_access(memory, by, usage);
+        self.note_access(memory, timeline.owner, usage);
         let (entries, table, _) = self.make_room(memory, 1)?;
         let fence = table.begin(timeline)?;
         // The timeline has one reference to the fence, the reservation another.
@@ -184,7 +174,7 @@ impl<T: Copy + PartialEq> Fences<T> {
     }
 
     /// Records an access as early for each device that uses the memory now and with which the access conflicts.
-    pub fn note_access(&mut self, memory: MemoryId, by: EarlyAccess<T>, usage: Usage) {
+    pub fn note_access(&mut self, memory: MemoryId, by: T, usage: Usage) {
         let mut early = core::mem::take(&mut self.early);
         for entry in self.conflicts(memory, usage).filter(|e| e.of_device) {
             let Some(fence) = self.table.get(entry.fence) else {

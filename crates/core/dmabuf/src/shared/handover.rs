@@ -166,7 +166,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             self.state.wrote = Some(Wrote {
                 device,
                 at_ns: cx.now_ns,
-                exposed: self.state.users(UserKind::Mapping).count > 0,
+                exposed: self.users(UserKind::Mapping) > 0,
             });
         }
     }

@@ -1,6 +1,5 @@
 //! Users, revocation and quarantine of memory that the host manages itself.
 
-use super::state::UserCount;
 use crate::{AttachKind, Attachment, Cx, Error, Observer, Shared, Store, UserKind};
 use vb3_dma::{DmaOps, SyncFor};
 
@@ -15,27 +14,30 @@ impl<O: DmaOps> Attachment<O> {
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Returns the number of handles: its queue's plane, mappings in programs, exports.
     pub fn num_users(&self) -> u32 {
-        let counts = self.state.users.iter().map(|users| users.count);
-        counts.fold(0, u32::saturating_add)
+        self.state
+            .users
+            .iter()
+            .copied()
+            .fold(0, u32::saturating_add)
+    }
+
+    /// Returns the number of handles of one kind.
+    pub fn users(&self, kind: UserKind) -> u32 {
+        self.state.users(kind)
     }
 
     /// Returns whether anything but the queue's plane uses the memory. `own` is the number of the plane's attachments.
     pub fn is_shared(&self, own: usize) -> bool {
-        self.num_users() > self.state.users(UserKind::Plane).count || self.list.len() > own
+        self.num_users() > self.users(UserKind::Plane) || self.list.len() > own
     }
 
     /// Counts one more handle.
     ///
     /// # Errors
     /// `TableFull` (ENOMEM) when the count is at its maximum.
-    pub fn add_user(&mut self, kind: UserKind, now_ns: u64) -> Result<(), Error> {
+    pub fn add_user(&mut self, kind: UserKind) -> Result<(), Error> {
         let users = self.state.users_mut(kind);
-        let full = Error::table_full(users.count);
-        let count = users.count.checked_add(1).ok_or(full)?;
-        if users.count == 0 {
-            users.since_ns = now_ns;
-        }
-        users.count = count;
+        *users = users.checked_add(1).ok_or(Error::table_full(*users))?;
         if let Some(wrote) = self.state.wrote.as_mut() {
             wrote.exposed |= kind == UserKind::Mapping;
         }
@@ -45,14 +47,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Removes one handle from the count. Returns true if that was the last of all kinds: the host must
     /// then [release](Self::release) the memory. Does nothing if no handle of this kind is counted.
     pub fn drop_user<W: Observer<O>>(&mut self, cx: &Cx<'_, O, W>, kind: UserKind) -> bool {
-        if kind == UserKind::Mapping && self.state.users(kind).count == 1 {
+        if kind == UserKind::Mapping && self.users(kind) == 1 {
             self.report_unread(cx);
         }
         let users = self.state.users_mut(kind);
-        let Some(count) = users.count.checked_sub(1) else {
+        let Some(left) = users.checked_sub(1) else {
             return false;
         };
-        users.count = count;
+        *users = left;
         self.num_users() == 0
     }
 
@@ -60,21 +62,17 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Unplaced` (EINVAL); the DMA layer's errors.
-    pub fn vmap(&mut self, ops: &O, now_ns: u64) -> Result<&O::Vmap, Error> {
+    pub fn vmap(&mut self, ops: &O) -> Result<&O::Vmap, Error> {
         self.state.check_revoked()?;
         if !self.state.is_placed() {
             return Err(Error::Unplaced);
         }
         let vmap = &mut self.state.vmap;
         if vmap.is_none() {
-            let users = UserCount {
-                count: 0,
-                since_ns: now_ns,
-            };
-            *vmap = Some((ops.vmap(&self.memory)?, users));
+            *vmap = Some((ops.vmap(&self.memory)?, 0));
         }
         let (vmap, users) = vmap.as_mut().ok_or(Error::Invalid)?;
-        users.count = users.count.checked_add(1).ok_or(Error::Busy)?;
+        *users = users.checked_add(1).ok_or(Error::Busy)?;
         Ok(vmap)
     }
 
@@ -86,8 +84,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
     /// Undoes one [`vmap`](Self::vmap); the last call removes the mapping.
     pub fn vunmap(&mut self, ops: &O) {
         let last = self.state.vmap.take_if(|(_, users)| {
-            users.count = users.count.saturating_sub(1);
-            users.count == 0
+            *users = users.saturating_sub(1);
+            *users == 0
         });
         if let Some((vmap, _)) = last {
             ops.vunmap(vmap);

@@ -1,8 +1,8 @@
 //! Memory that is placed at its first mapping, and moves if another device needs other memory.
 
 use super::state::PlaceState;
-use crate::solve::Placement;
 use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Spec, Store, UserKind};
+use core::ops::RangeInclusive;
 use vb3_dma::DmaOps;
 
 /// Interface through which the host chooses the place of lazily placed memory.
@@ -17,7 +17,8 @@ pub trait Placer<O: DmaOps> {
     fn allocate(&self, ops: &O, spec: &Spec<O::Device>) -> Result<O::Memory, vb3_dma::Error>;
 
     /// Finds a place of `len_bytes` that suits all given devices. If a program has the memory mapped
-    /// (`is_mapped`), the place must suit programs, too. Changes nothing.
+    /// (`is_mapped`), the place must suit programs, too. Changes nothing. Returns the host's number of a heap, and the
+    /// addresses in that heap from which the memory may come.
     ///
     /// # Errors
     /// The shortage, or `Invalid` (EINVAL) if the devices' demands exclude each other.
@@ -27,9 +28,9 @@ pub trait Placer<O: DmaOps> {
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = O::Device>,
         is_mapped: bool,
-    ) -> Result<Placement, vb3_dma::Error>;
+    ) -> Result<(usize, RangeInclusive<u64>), vb3_dma::Error>;
 
-    /// Places memory at `placement`, which [`find`](Self::find) returned. The caller guarantees that no device has
+    /// Places memory in `heap` at `addresses`, which [`find`](Self::find) returned. The caller guarantees that no device has
     /// the memory mapped. Returns the number of bytes copied: 0 if the memory was not placed before.
     ///
     /// # Errors
@@ -38,7 +39,8 @@ pub trait Placer<O: DmaOps> {
         &self,
         ops: &O,
         memory: &mut O::Memory,
-        placement: &Placement,
+        heap: usize,
+        addresses: RangeInclusive<u64>,
     ) -> Result<u64, vb3_dma::Error>;
 }
 
@@ -100,7 +102,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.is_pinned() {
             return Err(Error::Pinned);
         }
-        let is_mapped = self.state.users(UserKind::Mapping).count > 0;
+        let is_mapped = self.users(UserKind::Mapping) > 0;
         let mut devices = self.attached().map(Attachment::device);
         let found = placer.find(cx.ops, self.spec.len_bytes, &mut devices, is_mapped);
         drop(devices);
@@ -108,14 +110,14 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             // The next attachment of a device starts a new attempt.
             self.state.place = PlaceState::Settled;
         }
-        let placement = found?;
+        let (heap, addresses) = found?;
         let mut at = self.list.next(None);
         while let Some(key) = at {
             self.drop_mapping(cx, key);
             at = self.list.next(Some(key));
         }
         self.state.check_quarantined()?;
-        let placed = placer.place(cx.ops, &mut self.memory, &placement);
+        let placed = placer.place(cx.ops, &mut self.memory, heap, addresses);
         if let Ok(moved) = placed {
             self.state.place = PlaceState::Settled;
             if moved > 0 {

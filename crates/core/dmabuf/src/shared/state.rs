@@ -2,13 +2,6 @@
 
 use crate::{Error, UserKind};
 
-/// Number of handles of one kind, and when the oldest began.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct UserCount {
-    pub(crate) count: u32,
-    pub(crate) since_ns: u64,
-}
-
 /// A device's write that no sync for the CPU has followed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wrote<D> {
@@ -40,10 +33,10 @@ pub(crate) struct State<D, V> {
     /// Number of the CPU's write accesses that have begun and not ended.
     pub(crate) open_writes: u32,
     pub(crate) tag: u64,
-    /// The CPU's mapping for drivers, and its users.
-    pub(crate) vmap: Option<(V, UserCount)>,
-    /// The handles of each kind.
-    pub(crate) users: [UserCount; 3],
+    /// The CPU's mapping for drivers, and the number of its users.
+    pub(crate) vmap: Option<(V, u32)>,
+    /// Number of handles of each kind.
+    pub(crate) users: [u32; 3],
 }
 
 impl<D, V> Default for State<D, V> {
@@ -56,17 +49,17 @@ impl<D, V> Default for State<D, V> {
             open_writes: 0,
             tag: 0,
             vmap: None,
-            users: Default::default(),
+            users: [0; 3],
         }
     }
 }
 
 impl<D, V> State<D, V> {
-    pub(crate) const fn users(&self, kind: UserKind) -> UserCount {
+    pub(crate) const fn users(&self, kind: UserKind) -> u32 {
         self.users[kind as usize]
     }
 
-    pub(crate) const fn users_mut(&mut self, kind: UserKind) -> &mut UserCount {
+    pub(crate) const fn users_mut(&mut self, kind: UserKind) -> &mut u32 {
         &mut self.users[kind as usize]
     }
 }

@@ -1,9 +1,10 @@
 //! The mapping layer over the host of [`vb3_dma_test::fake`], with devices of several kinds. The tests of
 //! `vb3-plane` use this file, too.
 
-use super::{Placement, Placer, Spec};
+use super::{Placer, Spec};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use vb3_dma::{Attrs, BounceMode, Direction, DmaAddr, DmaOps as _, Error, Live, Mapper, Memory};
 use vb3_dma_test::fake::{Fake, Mutexes, Setup};
@@ -153,33 +154,28 @@ impl Placer<Ops> for FakePlacer {
         len_bytes: u64,
         devices: &mut dyn Iterator<Item = u32>,
         is_mapped: bool,
-    ) -> Result<Placement, Error> {
+    ) -> Result<(usize, RangeInclusive<u64>), Error> {
         self.were_mapped.lock().expect("no panic").push(is_mapped);
         let in_run = devices.filter(|&dev| dev == DIRECT).count() > 0;
         if in_run && !self.has_runs {
             return Err(Error::no_ram(len_bytes));
         }
-        Ok(Placement {
-            heap: usize::from(in_run),
-            len_bytes,
-            stride: 0,
-            first: 0,
-            last: u64::MAX,
-        })
+        Ok((usize::from(in_run), 0..=u64::MAX))
     }
 
     fn place(
         &self,
         ops: &Ops,
         alloc: &mut Memory<Fake>,
-        placement: &Placement,
+        heap: usize,
+        _: RangeInclusive<u64>,
     ) -> Result<u64, Error> {
         let mut placed = self.placed.lock().expect("no panic");
         let before = Self::first(alloc);
         let is_move = placed.contains(&before);
-        let len = placement.len_bytes;
-        if is_move || placement.heap == 1 {
-            let new = match placement.heap {
+        let len = alloc.len_bytes();
+        if is_move || heap == 1 {
+            let new = match heap {
                 0 => ops.alloc_virtual(len)?,
                 _ => {
                     ops.alloc_noncontiguous(DIRECT, len, Direction::Bidirectional, Attrs::empty())?

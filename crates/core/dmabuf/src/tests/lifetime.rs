@@ -1,7 +1,7 @@
 //! Handles, orphans, names, mmap, SYNC flags, errors.
 
 use super::*;
-use crate::{Error, HolderKind, Slab, SlabKey, Store, sync_flags};
+use crate::{Error, Slab, SlabKey, Store, sync_flags};
 use alloc::vec;
 
 fn num_users(b: &Bufs, id: MemoryId) -> u32 {
@@ -58,9 +58,11 @@ fn foreign_memory_lives_as_long_as_its_dma_buf() {
     assert_eq!(b.buf(buf.id()).unwrap().len_bytes, 2 * PAGE);
     let attachment = b.import(&buf, DISPLAY).unwrap();
     b.map(&attachment, Direction::ToDevice).unwrap();
-    let kinds = b.inspect(id, |m| m.holders().map(|h| h.kind).collect::<Vec<_>>());
-    let mapped = HolderKind::Mapped(Direction::ToDevice);
-    assert_eq!(kinds.unwrap(), [HolderKind::User(UserKind::Export), mapped]);
+    let held = b.inspect(id, |m| {
+        let mapped = m.attachments().iter().map(|(_, at)| at.direction());
+        (m.users(UserKind::Export), mapped.collect::<Vec<_>>())
+    });
+    assert_eq!(held.unwrap(), (1, [Some(Direction::ToDevice)].to_vec()));
     assert!(b.put_buf(buf), "the only handle, with the device's mapping");
     assert_nothing(&b);
 }
@@ -216,7 +218,7 @@ fn every_error_has_its_errno() {
 }
 
 #[test]
-fn holders_say_who_and_since_when() {
+fn memory_counts_users_and_lists_attachments() {
     let b = buffers();
     b.set_now(10);
     let id = memory(&b, Backing::Coherent(CAMERA), Direction::FromDevice, 1);
@@ -230,22 +232,18 @@ fn holders_say_who_and_since_when() {
     let vma = b.vma_open(id).unwrap();
     b.vmap(id).unwrap();
     let seen = b.inspect(id, |memory| {
-        let holders = memory.holders();
-        holders
-            .map(|h| (h.kind, h.count, h.device, h.since_ns))
-            .collect::<Vec<_>>()
+        let kinds = [UserKind::Plane, UserKind::Mapping, UserKind::Export];
+        let users = kinds.map(|kind| memory.users(kind));
+        let attached = memory.attachments().iter();
+        let attached = attached.map(|(_, at)| (at.device(), at.direction(), at.since_ns()));
+        (
+            users,
+            memory.vmapped().is_some(),
+            attached.collect::<Vec<_>>(),
+        )
     });
-    assert_eq!(
-        seen.unwrap(),
-        [
-            (HolderKind::User(UserKind::Plane), 1, Some(1), 10),
-            (HolderKind::User(UserKind::Mapping), 1, None, 40),
-            (HolderKind::User(UserKind::Export), 1, None, 20),
-            (HolderKind::Vmap, 1, None, 40),
-            (HolderKind::Mapped(Direction::ToDevice), 1, Some(2), 30),
-            (HolderKind::Attached, 1, Some(3), 30),
-        ]
-    );
+    let attached = [(2, Some(Direction::ToDevice), 30), (3, None, 30)];
+    assert_eq!(seen.unwrap(), ([1, 1, 1], true, attached.to_vec()));
     b.vunmap(id);
     b.vma_close(vma);
     b.detach(display);

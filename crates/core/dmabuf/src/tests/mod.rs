@@ -8,7 +8,6 @@ mod placing;
 mod table;
 mod threads;
 
-use crate::solve::Placement;
 use crate::{
     Access, AttachKind, AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync,
     Name, Observer, Placer, Spec, UserKind,
@@ -131,7 +130,7 @@ impl Calls for Bufs {
     }
 
     fn vmap(&self, id: MemoryId) -> Result<(), Error> {
-        self.with_memory(id, |m, cx| m.vmap(cx.ops, cx.now_ns).map(|_| ()))
+        self.with_memory(id, |m, cx| m.vmap(cx.ops).map(|_| ()))
     }
 
     fn vunmap(&self, id: MemoryId) {

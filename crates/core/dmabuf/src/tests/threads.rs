@@ -2,14 +2,10 @@
 //! types, which are `Send` and `Sync`, stand for the types of a host.
 
 use super::{Log, Ops};
-use crate::fence::{
-    Early, EarlyAccess, FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage,
-};
-use crate::solve::{Blamed, Heap, MemoryRequest, Needs, Placement, Rule, Run, Translation};
+use crate::fence::{Early, FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage};
 use crate::{
-    Access, AttachKind, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Closed,
-    Cx, Error, Holder, HolderKind, Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec,
-    Table, UserKind, Vma,
+    Access, AttachKind, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Cx, Error,
+    Live, MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec, Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma_test::fake::Mutexes;
@@ -23,18 +19,15 @@ fn types_say_which_threads_they_may_visit() {
     // All parameters that a host provides.
     any_thread::<(Shared<Ops, Attached>, Cx<'_, Ops, Log>)>();
     any_thread::<(Attachment<Ops>, Slab<u8>)>();
-    any_thread::<(Backing<u8>, Holder<u8>, MissingSync<u8>, Spec<u8>)>();
+    any_thread::<(Backing<u8>, MissingSync<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
-    any_thread::<(Early<u8>, EarlyAccess<u8>, Heap<'_>)>();
+    any_thread::<Early<u8>>();
     // The host's lock type decides whether several threads may share the value.
     any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Types without parameters.
     any_thread::<(Access, AttachKind, AttachRef, BufId, BufInfo, BufRef)>();
-    any_thread::<(Closed, Error)>();
-    any_thread::<(HolderKind, Live, MemoryId, Name, SlabKey)>();
+    any_thread::<(Error, Live, MemoryId, Name, SlabKey)>();
     any_thread::<(UserKind, Vma, FenceId, Status)>();
-    any_thread::<(SyncFile, Usage, Blamed, Needs)>();
-    any_thread::<(Placement, MemoryRequest, Rule)>();
-    any_thread::<(Run, Translation)>();
+    any_thread::<(SyncFile, Usage)>();
 }

@@ -88,7 +88,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         let access = bytes.cpu_access();
         let copied = self.buffers.with_memory(id, |memory, cx| {
             let bracket = own.is_some_and(|own| memory.is_shared(own));
-            memory.vmap(cx.ops, cx.now_ns)?;
+            memory.vmap(cx.ops)?;
             let begun = match bracket {
                 true => memory.begin_cpu_access(cx, access),
                 false => Ok(()),

@@ -3,13 +3,13 @@
 use super::copy::Bytes;
 use super::mapping::{Attached, memory_error};
 use super::users::{Pinned, UserRange};
-use super::{Allocator, Cookie, Device, Kind, Plane, PlaneMmap, Planes, View, Viewed};
-use crate::{
-    AllocArgs, Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig, due,
-};
-use vb3_dma::{Attrs, Direction, DmaOps, Locks, SyncFor};
+use super::{Allocator, Cookie, Device, Kind, Plane, Planes, View, Viewed};
+use crate::{Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig, due};
+use vb3_dma::{Attrs, Coherency, Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{Owner, Usage};
-use vb3_dmabuf::{AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey};
+use vb3_dmabuf::{
+    AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey, Spec,
+};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
@@ -113,7 +113,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         &self,
         memory: MemoryId,
         dev: Device<O::Device>,
-        args: AllocArgs,
+        direction: Direction,
+        coherency: Coherency,
     ) -> Result<Kind, Error> {
         let own = match dev.allocator {
             Allocator::Contig if dev.lazy => {
@@ -122,9 +123,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Allocator::Contig => None,
             Allocator::Sg => {
                 let own = (self.buffers).attach(memory, dev.dma, AttachKind::Dynamic)?;
-                self.buffers.with_memory(memory, |shared, cx| {
-                    shared.map(cx, own.key(), args.direction)
-                })?;
+                self.buffers
+                    .with_memory(memory, |shared, cx| shared.map(cx, own.key(), direction))?;
                 Some(own)
             }
             Allocator::Vmalloc => {
@@ -144,7 +144,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         };
         Ok(Kind::Allocated {
             memory,
-            coherency: args.coherency,
+            coherency,
             own,
             addr,
         })
@@ -153,7 +153,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     fn vmap(&self, id: MemoryId) -> Result<(), Error> {
         self.ensure_placed(id)?;
         self.buffers
-            .with_memory(id, |memory, cx| memory.vmap(cx.ops, cx.now_ns).map(|_| ()))
+            .with_memory(id, |memory, cx| memory.vmap(cx.ops).map(|_| ()))
     }
 
     fn vunmap(&self, id: MemoryId) {
@@ -171,7 +171,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     type Plane = Plane<O::Device>;
     type DmaBuf = BufRef;
     type Cookie = Cookie;
-    type Mmap = PlaneMmap<O::Mmap>;
+    /// The memory to pass to [`Buffers::vma_open`](vb3_dmabuf::Buffers::vma_open) after mapping, and the DMA layer's
+    /// description of the mapping.
+    type Mmap = (MemoryId, O::Mmap);
 
     fn supports_userptr(&self) -> bool {
         true
@@ -181,21 +183,32 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         self.ops().page_size().trailing_zeros()
     }
 
-    fn alloc(&self, dev: Self::Device, args: AllocArgs) -> Result<Self::Plane, PlaneError> {
-        let (device, coherency) = (dev.dma, args.coherency);
-        let spec = |backing| args.spec(backing, Attrs::empty());
+    fn alloc(
+        &self,
+        dev: Self::Device,
+        len_bytes: u64,
+        direction: Direction,
+        coherency: Coherency,
+    ) -> Result<Self::Plane, PlaneError> {
+        let device = dev.dma;
+        let spec = |backing| Spec {
+            backing,
+            len_bytes,
+            direction,
+            attrs: Attrs::empty(),
+        };
         let spec = match dev.allocator {
             Allocator::Contig if dev.lazy => spec(Backing::Lazy { device, coherency }),
-            Allocator::Contig => contig::spec(device, args, dev.attrs),
+            Allocator::Contig => contig::spec(device, len_bytes, direction, coherency, dev.attrs),
             Allocator::Sg => spec(Backing::Scattered(device)),
             Allocator::Vmalloc => spec(Backing::Virtual(device)),
         };
         let memory = self.buffers.allocate(spec).map_err(contig::alloc_error)?;
-        let kind = self.own(memory, dev, args).map_err(|e| {
+        let kind = self.own(memory, dev, direction, coherency).map_err(|e| {
             self.buffers.free(memory);
             PlaneError::NoMemory(e.reason())
         })?;
-        Ok(Plane::new(dev, args.direction, args.len_bytes, kind))
+        Ok(Plane::new(dev, direction, len_bytes, kind))
     }
 
     fn get_userptr(
@@ -396,7 +409,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
             .buffers
             .with_memory(memory, |m, cx| m.mmap(cx.ops, 0, len_bytes));
         let mmap = mmap.map_err(memory_error)?;
-        Ok(PlaneMmap { memory, mmap })
+        Ok((memory, mmap))
     }
 
     fn export(

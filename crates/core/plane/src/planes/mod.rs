@@ -102,15 +102,6 @@ enum Viewed {
     User(SlabKey),
 }
 
-/// How to map a plane into a program, and the memory that must count the mapping.
-#[derive(Debug)]
-pub struct PlaneMmap<M> {
-    /// The memory to pass to [`Buffers::vma_open`] after mapping.
-    pub memory: MemoryId,
-    /// The DMA layer's description of the mapping.
-    pub mmap: M,
-}
-
 /// A plane's memory.
 #[must_use = "plane memory goes back through `put`"]
 #[derive(Debug)]

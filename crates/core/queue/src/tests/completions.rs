@@ -32,14 +32,9 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<crate::PlaneSource<FakeMem>>();
     any_thread::<crate::PlaneView<u64>>();
     any_thread::<crate::Request>();
-    any_thread::<crate::Binding<'_>>();
     any_thread::<crate::Prepare<'_>>();
     any_thread::<(crate::Config<u32>, crate::PlaneSizes, Completion, DoneState)>();
-    any_thread::<(
-        crate::BufferInfo,
-        crate::PlaneView<crate::PlaneLocation>,
-        crate::Allocated,
-    )>();
+    any_thread::<(crate::BufferInfo, crate::PlaneView<crate::PlaneLocation>)>();
     any_thread::<(Error, crate::DriverError, Stale, crate::Statistics)>();
     any_thread::<(
         crate::BufferState,
@@ -51,7 +46,6 @@ fn types_say_which_threads_they_may_visit() {
         crate::Readiness,
         crate::RequestState,
         crate::Requests,
-        crate::TimestampKind,
     )>();
     // A `Session` borrows a driver for one call, and stays with the thread of the call.
     any_thread::<(

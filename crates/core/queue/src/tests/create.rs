@@ -3,32 +3,33 @@
 use super::fake::SIZE;
 use super::std::vec;
 use super::{BOTH, Bench};
-use crate::{Allocated, Coherency, Constraint, Error, Invalid, Memory, QueueType, Reason};
+use crate::{Coherency, Constraint, Error, Invalid, Memory, QueueType, Reason};
+use core::ops::Range;
 
-fn create(b: &mut Bench, count: u32) -> Result<Allocated, Error> {
+fn create(b: &mut Bench, count: u32) -> Result<Range<u32>, Error> {
     let made = b
         .session()
         .create_bufs(Memory::Mmap, count, Coherency::Coherent, &[SIZE]);
     b.check();
-    made
+    made.map(|(indices, _)| indices)
 }
 
 #[test]
 fn first_fitting_or_largest_hole_is_taken() {
     let mut b = Bench::new(QueueType::Capture);
-    assert_eq!(create(&mut b, 32).unwrap().count, 32);
+    assert_eq!(create(&mut b, 32).unwrap(), 0..32);
     b.remove(2, 1).unwrap();
     b.remove(5, 3).unwrap();
     b.remove(10, 2).unwrap();
     b.remove(20, 3).unwrap();
     // Free indices: {2}, {5,6,7}, {10,11}, {20,21,22}
     let two = create(&mut b, 2).unwrap();
-    assert_eq!((two.first_index, two.count), (5, 2));
+    assert_eq!(two, 5..7);
     // Free indices: {2}, {7}, {10,11}, {20,21,22}
     let many = create(&mut b, 9).unwrap();
-    assert_eq!((many.first_index, many.count), (20, 3));
+    assert_eq!(many, 20..23);
     let one = create(&mut b, 1).unwrap();
-    assert_eq!((one.first_index, one.count), (2, 1));
+    assert_eq!(one, 2..3);
     b.finish();
 }
 
@@ -53,7 +54,7 @@ fn coherency_is_granted_only_to_mmap_with_hints() {
         (Memory::UserPtr, Coherency::Coherent),
     ] {
         let made = b.session().reqbufs(memory, 2, Coherency::NonCoherent);
-        assert_eq!(made.unwrap().coherency, granted, "{memory:?}");
+        assert_eq!(made.unwrap().1, granted, "{memory:?}");
         assert_eq!(b.queue.coherency, granted);
     }
     b.session()
@@ -66,7 +67,7 @@ fn coherency_is_granted_only_to_mmap_with_hints() {
     let same = b
         .session()
         .create_bufs(Memory::Mmap, 1, Coherency::NonCoherent, &[SIZE]);
-    assert_eq!(same.unwrap().count, 1);
+    assert_eq!(same.unwrap().0.len(), 1);
     b.finish();
 }
 
@@ -110,7 +111,7 @@ fn a_driver_may_refuse_too_few_buffers() {
     b.mem.get().max_alloc = Some(2);
     b.driver.refused_below = 3;
     assert_eq!(b.reqbufs(Memory::Mmap, 4).unwrap_err().errno(), 22);
-    let made = create(&mut b, 4).map(|made| made.count);
+    let made = create(&mut b, 4).map(|made| made.len());
     assert_eq!(made.unwrap_err().errno(), 12);
     assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (0, 0));
     b.driver.refused_below = 2;
@@ -159,7 +160,7 @@ fn ten_thousand_buffers_are_only_numbers() {
     let made = b
         .session()
         .create_bufs(Memory::DmaBuf, 100, Coherency::Coherent, &[SIZE]);
-    assert_eq!(made.unwrap().first_index, 5_000);
+    assert_eq!(made.unwrap().0.start, 5_000);
     b.finish();
 }
 
@@ -197,9 +198,9 @@ fn with_admission_a_call_makes_all_buffers_or_none() {
             cause: SHORT_OF_RAM,
         };
         b.mem.get().max_alloc = Some(6);
-        assert_eq!(create(&mut b, 2).map(|made| made.count), Err(refused));
+        assert_eq!(create(&mut b, 2).map(|made| made.len()), Err(refused));
         assert_eq!((b.queue.num_buffers(), b.mem.get().planes.len()), (5, 5));
-        assert_eq!(create(&mut b, 1).map(|made| made.count), Ok(1));
+        assert_eq!(create(&mut b, 1).map(|made| made.len()), Ok(1));
         b.finish();
     }
 }
@@ -238,7 +239,7 @@ fn queue_limit_with_admission_is_no_shortage() {
     let mut b = admitting(QueueType::Capture);
     assert_eq!(b.reqbufs(Memory::Mmap, 100), Ok(32));
     b.remove(3, 2).unwrap();
-    assert_eq!(create(&mut b, 9).map(|made| made.count), Ok(2));
+    assert_eq!(create(&mut b, 9).map(|made| made.len()), Ok(2));
     b.finish();
 }
 

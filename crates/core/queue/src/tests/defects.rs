@@ -532,10 +532,10 @@ fn defect_n8_a_stream_keeps_its_memory_model() {
         };
         assert_eq!(refused, Err(Error::Busy(fixed)));
         assert_eq!(seen(refused), EBUSY);
-        assert_eq!(create(&mut b, Memory::Mmap).unwrap().count, 2);
+        assert_eq!(create(&mut b, Memory::Mmap).unwrap().0.len(), 2);
         b.remove(0, 2).unwrap();
         b.streamoff().unwrap();
-        assert_eq!(create(&mut b, Memory::DmaBuf).unwrap().count, 2);
+        assert_eq!(create(&mut b, Memory::DmaBuf).unwrap().0.len(), 2);
         assert_eq!(b.query(0).unwrap().state, BufferState::Dequeued);
         b.finish();
     }

@@ -9,7 +9,7 @@ use crate::{
     Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
     HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason, RequestId,
 };
-use vb3_plane::AllocArgs;
+use vb3_plane::Coherency;
 
 /// Bytes that one plane needs by default.
 pub(crate) const SIZE: u64 = 115_200;
@@ -184,17 +184,23 @@ impl MemOps for FakeMem {
         !this.no_userptr
     }
 
-    fn alloc(&self, dev: u32, args: AllocArgs) -> Result<FakePlane, PlaneError> {
+    fn alloc(
+        &self,
+        dev: u32,
+        len_bytes: u64,
+        direction: Direction,
+        _: Coherency,
+    ) -> Result<FakePlane, PlaneError> {
         let this = &mut *self.get();
         this.may_fail("alloc")?;
         if this.max_alloc.is_some_and(|max| this.planes.len() >= max) {
             return Err(PlaneError::NoMemory(Some(Reason {
                 constraint: Constraint::Ram,
-                wanted: args.len_bytes,
+                wanted: len_bytes,
                 found: 0,
             })));
         }
-        Ok(this.make(dev, Kind::Mmap, args.len_bytes, args.direction))
+        Ok(this.make(dev, Kind::Mmap, len_bytes, direction))
     }
 
     fn get_userptr(

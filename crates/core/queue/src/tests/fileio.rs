@@ -7,7 +7,7 @@ use super::std::vec::Vec;
 use super::{BOTH, Bench, WHOLE, whole};
 use crate::{
     Busy, Completion, DoneState, Error, Interest, IoModes, MAX_PLANES, Memory, QueueType,
-    Readiness, Source, TimestampKind,
+    Readiness, Source,
 };
 use vb3_plane::Coherency;
 
@@ -140,7 +140,7 @@ fn poll_and_peek_agree_on_a_stream_without_buffers() {
     for queue_type in [QueueType::Capture, QueueType::Output] {
         let mut b = bench(queue_type);
         let made = b.session().reqbufs(Memory::Mmap, 1, Coherency::Coherent);
-        let count = made.unwrap().count;
+        let count = made.unwrap().0.end;
         b.session().streamon().unwrap();
         b.session().remove_bufs(0, count).unwrap();
         assert_eq!(b.session().peek(both), Readiness::Error);
@@ -256,7 +256,7 @@ fn defect_n2_driver_gets_written_bytes_as_payload() {
 fn writes_fill_buffers_and_wait_for_them() {
     let mut b = Bench::with(QueueType::Output, |c| {
         c.min_reqbufs_allocation = 2;
-        c.timestamps = TimestampKind::Copy;
+        c.copy_timestamps = true;
     });
     let interest = Interest {
         readable: false,

@@ -79,7 +79,7 @@ impl Bench {
     pub(crate) fn reqbufs(&mut self, memory: Memory, count: u32) -> Result<u32, crate::Error> {
         self.session()
             .reqbufs(memory, count, Coherency::Coherent)
-            .map(|a| a.count)
+            .map(|(made, _)| made.end)
     }
 
     /// Releases everything and asserts that nothing is left.

@@ -7,8 +7,8 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
 use crate::{
-    Binding, BoundBuffer, BufferInfo, BufferState, Busy, Completion, Config, Error, Invalid,
-    Memory, Queue, QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
+    BoundBuffer, BufferInfo, BufferState, Busy, Completion, Config, Error, Invalid, Memory, Queue,
+    QueueBuffer, QueueType, Request, RequestHost, RequestId, RequestState, Requests,
 };
 
 /// Queues that accept media requests, and the requests by number.
@@ -76,13 +76,8 @@ impl Lab {
     ) -> Result<BufferInfo, Error> {
         let requests = &mut self.requests;
         let request = request.map(|n| (RequestId(n as u64), &mut requests[n]));
-        let binding = Binding {
-            request,
-            fd: 30,
-            queue: queue as u64,
-        };
         let b = &mut self.queues[queue];
-        let made = b.session().qbuf_in_request(wanted, binding);
+        let made = (b.session()).qbuf_in_request(wanted, queue as u64, 30, request);
         self.unbind_finished();
         made
     }

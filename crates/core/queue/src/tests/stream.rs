@@ -4,9 +4,7 @@ use super::calls::{EAGAIN, EINVAL, ENXIO, seen};
 use super::fake::done;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
-use crate::{
-    BufferState, Completion, DoneState, MAX_PLANES, Memory, QueueType, Statistics, TimestampKind,
-};
+use crate::{BufferState, Completion, DoneState, MAX_PLANES, Memory, QueueType, Statistics};
 
 fn min3(queue_type: QueueType) -> Bench {
     Bench::with(queue_type, |c| c.min_queued_buffers = 3)
@@ -134,7 +132,7 @@ fn the_driver_starts_when_enough_is_queued() {
             crate::Coherency::Coherent,
             &[super::fake::SIZE],
         );
-        assert_eq!(made.unwrap().count, 2, "MQ9");
+        assert_eq!(made.unwrap().0.len(), 2, "MQ9");
         assert_eq!(seen(b.streamon()), EINVAL, "MQ10");
         b.reqbufs(Memory::Mmap, 4).unwrap();
         for index in 0..3 {
@@ -217,8 +215,8 @@ fn completion_sets_what_the_driver_says() {
 
 #[test]
 fn timestamps_are_copied_if_the_queue_says_so() {
-    for (kind, expected) in [(TimestampKind::Copy, 99), (TimestampKind::Monotonic, 0)] {
-        let mut b = Bench::with(QueueType::Output, |c| c.timestamps = kind);
+    for (copy, expected) in [(true, 99), (false, 0)] {
+        let mut b = Bench::with(QueueType::Output, |c| c.copy_timestamps = copy);
         b.reqbufs(Memory::Mmap, 2).unwrap();
         b.prepare(1).unwrap();
         for index in [0, 1] {

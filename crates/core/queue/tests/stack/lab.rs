@@ -521,12 +521,12 @@ impl Lab {
         let reply = match op {
             Op::Reqbufs(_, memory, count, coherency) => session
                 .reqbufs(memory, count, coherency)
-                .map(|made| Reply::Count(made.count)),
+                .map(|(made, _)| Reply::Count(made.end)),
             Op::Create(_, memory, count, coherency) => {
                 let sizes = vec![LEN; planes];
                 session
                     .create_bufs(memory, count, coherency, &sizes)
-                    .map(|made| Reply::Range(made.first_index, made.count))
+                    .map(|(made, _)| Reply::Range(made.start, made.end - made.start))
             }
             Op::Remove(_, first, count) => session.remove_bufs(first, count).map(|()| Reply::Done),
             Op::Dequeue(_) => session.dqbuf().map(|info| {
@@ -681,13 +681,9 @@ impl Lab {
             _ => u64::MAX,
         };
         let access = Some(ExportAccess::ReadWrite);
-        let map = session.mmap(cookie, LEN, access).map_err(Error::errno)?;
-        let vma = self
-            .mem
-            .buffers()
-            .vma_open(map.memory)
-            .map_err(|e| e.errno())?;
-        self.maps.push((vma, File::from(map.mmap.fd)));
+        let (memory, map) = session.mmap(cookie, LEN, access).map_err(Error::errno)?;
+        let vma = self.mem.buffers().vma_open(memory).map_err(|e| e.errno())?;
+        self.maps.push((vma, File::from(map.fd)));
         Ok(Reply::Done)
     }
 

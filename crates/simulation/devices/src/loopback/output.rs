@@ -7,7 +7,7 @@ use crate::limits::{INTERVALS, SIZES, nearest_interval};
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
-use vb3_queue::{Active, DoneState, DriverError, TimestampKind};
+use vb3_queue::{Active, DoneState, DriverError};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
     Port, Waiter,
@@ -68,7 +68,7 @@ impl<C: Send + 'static> LoopbackOutput<C> {
         };
         let engine = Writer::default();
         let mut node = Self::with_engine(settings, "Loopback", formats, engine);
-        node.policy.timestamps = TimestampKind::Copy;
+        node.policy.copy_timestamps = true;
         node.policy.starts_empty = starts_empty;
         node
     }

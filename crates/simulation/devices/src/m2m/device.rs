@@ -15,9 +15,7 @@ use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble, outcome};
 use crate::worker::FrameWorker;
 use std::collections::BTreeMap;
 use vb3_codec::{Event, Refused};
-use vb3_queue::{
-    Active, DoneState, Driver, DriverError, PlaneSizes, Prepare, TimestampKind, forward,
-};
+use vb3_queue::{Active, DoneState, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
@@ -207,7 +205,7 @@ impl<S, W, C> M2mDevice<S, W, C> {
     pub(super) fn with_parts(settings: &Settings, parts: Parts<S, W>) -> Self {
         let policy = QueuePolicy {
             file_io: false,
-            timestamps: TimestampKind::Copy,
+            copy_timestamps: true,
             min_reqbufs: 1,
             ..settings.policy
         };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
-use vb3_plane::{AllocArgs, Direction, ExportAccess, HintSkip, MemOps, PlaneError};
+use vb3_plane::{Direction, ExportAccess, HintSkip, MemOps, PlaneError};
 use vb3_queue::{
     BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue, QueueBuffer,
     QueueType,
@@ -252,8 +252,8 @@ impl MemOps for BenchMemory {
         false
     }
 
-    fn alloc(&self, (): (), args: AllocArgs) -> Result<u32, PlaneError> {
-        let len = usize::try_from(args.len_bytes).map_err(|_| PlaneError::NoMemory(None))?;
+    fn alloc(&self, (): (), len_bytes: u64, _: Direction, _: Coherency) -> Result<u32, PlaneError> {
+        let len = usize::try_from(len_bytes).map_err(|_| PlaneError::NoMemory(None))?;
         let number = self.next.get() + 1;
         self.next.set(number);
         self.planes.borrow_mut().insert(number, vec![FILLER; len]);
@@ -417,7 +417,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
             }
         };
         let mut config = Config::new((), kind);
-        config.timestamps = device.queue_policy(flow).timestamps;
+        config.copy_timestamps = device.queue_policy(flow).copy_timestamps;
         let queue = Queue::new(config).expect("a valid queue");
         let mut bench = Self {
             device,

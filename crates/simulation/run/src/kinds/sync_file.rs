@@ -11,7 +11,7 @@ use crate::memory::RunMemory;
 use crate::refusals::Refused;
 use std::collections::BTreeMap;
 use vb3_dmabuf::BufId;
-use vb3_dmabuf::fence::{EarlyAccess, FenceInfo, Owner, Status, SyncFile, Usage};
+use vb3_dmabuf::fence::{FenceInfo, Owner, Status, SyncFile, Usage};
 use vb3_dmabuf_files::{FenceFact, Merge, NAME_BYTES, SyncFileRequest, usage_of_access};
 use vb3_frontend::{Detail, Errno, FileId, Install, Ioctl, Made, NumberAt, Step};
 use vb3_v4l2::{POLL_IN, POLL_OUT};
@@ -281,7 +281,7 @@ impl Run {
         self.memory.with_fences(|fences, _| {
             let is_held_back = fences.is_held_back(memory, usage);
             if !is_held_back {
-                fences.note_access(memory, EarlyAccess::Program(caller.pid()), usage);
+                fences.note_access(memory, Owner::Program(caller.pid().into()), usage);
             }
             is_held_back
         })

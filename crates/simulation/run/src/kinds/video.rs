@@ -314,11 +314,11 @@ impl Run {
         };
         let memory = &mut self.memory;
         let mapped = (node.video).mmap(memory, handle, args.offset, args.len, access, now_ns);
-        let map = mapped.map_err(|error| Errno(error.errno()))?;
-        let tag = (self.shares.get_mut()).map(&mut self.memory, map.memory, origin.client)?;
+        let (id, map) = mapped.map_err(|error| Errno(error.errno()))?;
+        let tag = (self.shares.get_mut()).map(&mut self.memory, id, origin.client)?;
         Ok(Map {
-            fd: map.mmap.fd,
-            offset: map.mmap.offset,
+            fd: map.fd,
+            offset: map.offset,
             tag,
         })
     }

@@ -334,7 +334,7 @@ fn defect_18_failed_acquire_keeps_former_planes() {
     let plane = mapped(&t, &buf);
     let (small, tiny) = {
         let one = t
-            .alloc(Device::contig(CAMERA), args(1, FromDevice, Coherent))
+            .alloc(Device::contig(CAMERA), 1, FromDevice, Coherent)
             .unwrap();
         let buf = export(&t, &one);
         (one, buf)

@@ -10,9 +10,9 @@ fn orphaned_memory_lives_until_its_last_user_goes() {
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
         let t = planes();
         let plane = alloc(&t, dev, FromDevice, Coherent);
-        let map = t.mmap(&plane, PAGE).unwrap();
-        assert_eq!(map.mmap.1, PAGE);
-        let of_plane = t.buffers().vma_open(map.memory).unwrap();
+        let (memory, map) = t.mmap(&plane, PAGE).unwrap();
+        assert_eq!(map.1, PAGE);
+        let of_plane = t.buffers().vma_open(memory).unwrap();
         let buf = export(&t, &plane);
         let of_buf = t.buffers().vma_open_buf(buf.id()).unwrap();
         assert_eq!(t.num_users(&plane), 4);
@@ -21,12 +21,12 @@ fn orphaned_memory_lives_until_its_last_user_goes() {
         t.vma_close(of_plane);
         let id = buf.id();
         let second = t.buffers().mmap_buf(id, PAGE, PAGE).unwrap();
-        assert_ne!(second, map.mmap);
+        assert_ne!(second, map);
         t.put_dmabuf(buf);
         assert_eq!(t.live().memories, 1, "mapped by a program");
         t.vma_close(of_buf);
         assert_nothing(&t);
-        assert!(t.buffers().vma_open(map.memory).is_err());
+        assert!(t.buffers().vma_open(memory).is_err());
     }
 }
 
@@ -41,7 +41,7 @@ fn memory_that_is_not_to_be_had_is_enomem() {
                 (u64::MAX, 12),
                 (u64::MAX - PAGE + 2, 12),
             ] {
-                let e = t.alloc(dev, args(len, FromDevice, coherency)).unwrap_err();
+                let e = t.alloc(dev, len, FromDevice, coherency).unwrap_err();
                 assert_eq!(e.errno(), errno, "{len:#x}");
             }
             assert_nothing(&t);
@@ -54,7 +54,7 @@ fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
     let t = planes();
     t.ops().fail_after(1);
     let dev = Device::vmalloc(CAMERA);
-    let e = t.alloc(dev, args(PAGE, FromDevice, Coherent)).unwrap_err();
+    let e = t.alloc(dev, PAGE, FromDevice, Coherent).unwrap_err();
     assert_eq!(e.errno(), 12);
     assert_nothing(&t);
 }
@@ -62,7 +62,7 @@ fn a_vmalloc_plane_without_its_cpu_mapping_is_none() {
 #[test]
 fn defect_15_cached_memory_drops_useless_attributes() {
     let all = Attrs::NO_KERNEL_MAPPING | Attrs::WRITE_COMBINE | Attrs::ALLOC_SINGLE_PAGES;
-    let spec = |coherency| crate::contig::spec(CAMERA, args(PAGE, FromDevice, coherency), all);
+    let spec = |coherency| crate::contig::spec(CAMERA, PAGE, FromDevice, coherency, all);
     assert_eq!(spec(NonCoherent).attrs, Attrs::ALLOC_SINGLE_PAGES);
     assert_eq!(spec(Coherent).attrs, all);
 }
@@ -71,7 +71,7 @@ fn defect_15_cached_memory_drops_useless_attributes() {
 fn copies_stay_inside_the_plane_and_are_counted() {
     for dev in [Device::contig(CAMERA), Device::vmalloc(CAMERA)] {
         let t = planes();
-        let mut plane = t.alloc(dev, args(PAGE + 5, ToDevice, NonCoherent)).unwrap();
+        let mut plane = t.alloc(dev, PAGE + 5, ToDevice, NonCoherent).unwrap();
         t.copy_to(&mut plane, PAGE, &[1, 2, 3, 4, 5]).unwrap();
         let mut out = [0; 3];
         t.copy_from(&mut plane, PAGE + 2, &mut out).unwrap();

@@ -13,13 +13,12 @@ mod userptr;
 mod vmalloc;
 
 use super::{Cookie, Device, Plane, Planes};
-use crate::{AllocArgs, ExportAccess, HintSkip, MemOps, PlaneError};
+use crate::{ExportAccess, HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
 use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Memory, Reason, SyncFor};
 use vb3_dma_test::fake::{Fake, FakeUser};
-use vb3_dmabuf::solve::Placement;
 use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec};
 
 #[derive(Debug, Default)]
@@ -44,21 +43,13 @@ pub(super) fn planes() -> Test {
     Planes::new(host::ops(host::setup()), Log::default())
 }
 
-pub(super) fn args(len_bytes: u64, direction: Direction, coherency: Coherency) -> AllocArgs {
-    AllocArgs {
-        len_bytes,
-        direction,
-        coherency,
-    }
-}
-
 pub(super) fn alloc(
     t: &Test,
     dev: Device<u32>,
     direction: Direction,
     coherency: Coherency,
 ) -> TestPlane {
-    t.alloc(dev, args(2 * PAGE, direction, coherency))
+    t.alloc(dev, 2 * PAGE, direction, coherency)
         .expect("memory")
 }
 

@@ -172,7 +172,7 @@ impl Run {
                     Coherency::Coherent
                 };
                 let len = u64::from(len) * PAGE;
-                let made = self.t.alloc(d, args(len, direction(dev), coherency));
+                let made = self.t.alloc(d, len, direction(dev), coherency);
                 assert_foretold(op, &made, Ok(()), self.fault_since(faults));
                 made.map(|plane| {
                     self.m.memories.push(Made {
@@ -375,8 +375,8 @@ impl Run {
                     None => Err(22),
                 };
                 assert_foretold(op, &made, foretold, fault);
-                if let (Ok(map), Some(memory)) = (made, own) {
-                    let vma = t.buffers().vma_open(map.memory).expect("there");
+                if let (Ok((id, _)), Some(memory)) = (made, own) {
+                    let vma = t.buffers().vma_open(id).expect("there");
                     self.m.vmas.push((vma, memory));
                 }
             }

@@ -3,8 +3,8 @@
 
 use super::{Log, Ops};
 use crate::{
-    AllocArgs, Allocator, Cookie, Counters, Device, Due, MemoryKind, Plane, PlaneError, PlaneMmap,
-    Planes, RefusedImport, UserId, UserMemory, UserRange, View,
+    Allocator, Cookie, Counters, Device, Due, MemoryKind, Plane, PlaneError, Planes, RefusedImport,
+    UserId, UserMemory, UserRange, View,
 };
 use vb3_dma_test::fake::Mutexes;
 
@@ -17,8 +17,8 @@ fn types_say_which_threads_they_may_visit() {
     // The host's lock type decides whether several threads may share the value.
     any_thread::<Planes<Ops, (), Mutexes>>();
     one_thread::<Planes<Ops, Log>>();
-    any_thread::<(Device<u8>, Plane<u8>, PlaneMmap<u8>, RefusedImport<u8>)>();
+    any_thread::<(Device<u8>, Plane<u8>, RefusedImport<u8>)>();
     // Types without parameters.
-    any_thread::<(AllocArgs, Allocator, Cookie, Counters, View, Due)>();
+    any_thread::<(Allocator, Cookie, Counters, View, Due)>();
     any_thread::<(MemoryKind, PlaneError, UserId)>();
 }

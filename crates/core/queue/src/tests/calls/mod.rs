@@ -128,5 +128,5 @@ fn streaming(b: &mut Bench) {
 fn create(b: &mut Bench, memory: Memory, count: u32, sizes: &[u64]) -> Result<u32, Error> {
     b.session()
         .create_bufs(memory, count, Coherency::Coherent, sizes)
-        .map(|c| c.count)
+        .map(|(made, _)| made.end - made.start)
 }

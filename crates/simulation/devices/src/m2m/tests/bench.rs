@@ -11,8 +11,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 use vb3_codec::{Kind, Launch};
 use vb3_queue::{
-    Allocated, BufferInfo, Coherency, Config, DriverError, Error, Memory as Model, PlaneRequest,
-    Queue, QueueBuffer, QueueType, TimestampKind,
+    BufferInfo, Coherency, Config, DriverError, Error, Memory as Model, PlaneRequest, Queue,
+    QueueBuffer, QueueType,
 };
 use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress};
 
@@ -69,7 +69,7 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
         let side = |flow: Flow, kind| {
             let policy = device.queue_policy(flow);
             let mut config = Config::new((), kind);
-            config.timestamps = TimestampKind::Copy;
+            config.copy_timestamps = true;
             config.min_reqbufs_allocation = policy.min_reqbufs;
             config.allow_zero_bytesused = policy.allow_zero_bytesused;
             config.m2m_capture = flow == Flow::Capture;
@@ -118,14 +118,14 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
         let base = self.memory.made() + 1;
         let (side, device, memory) = self.side(flow);
         let mut driver = device.queue_driver(flow);
-        let made: Allocated = side
+        let (made, _) = side
             .queue
             .session(memory, &mut *driver)
             .reqbufs(Model::Mmap, count, Coherency::Coherent)
             .expect("memory enough");
         side.base = base;
         side.planes = u32::try_from(planes).expect("a few planes");
-        made.count
+        made.end
     }
 
     pub(crate) fn start(&mut self, flow: Flow) {

@@ -12,7 +12,7 @@ use vb3_dmabuf::{BufRef, MemoryId};
 use vb3_drm::{BufferId, FenceId};
 use vb3_frontend::{Detail, Errno, FileId, Install, Made, NumberAt, Step};
 use vb3_machine::Device;
-use vb3_plane::{AllocArgs, Cookie, ExportAccess, HintSkip, MemOps};
+use vb3_plane::{Cookie, ExportAccess, HintSkip, MemOps};
 
 type Plane = <RunMemory as MemOps>::Plane;
 type Fences = Timeline<Owner<Device>>;
@@ -116,7 +116,7 @@ impl CardMemory {
         let object = self.objects.get(&buffer).ok_or(Errno::EINVAL)?;
         let map = memory.mmap(&object.plane, len_bytes);
         let map = map.map_err(|e| Errno(e.errno()))?;
-        Ok((object.memory, map.mmap))
+        Ok((object.memory, map.1))
     }
 
     /// Returns the process that allocated a buffer of the card's own memory.
@@ -317,12 +317,9 @@ impl vb3_drm::Program for Program<'_> {
 
     fn allocate(&mut self, len_bytes: u64) -> Result<BufferId, Errno> {
         let WithMemory { own, memory } = &mut self.memory;
-        let args = AllocArgs {
-            len_bytes,
-            direction: Direction::ToDevice,
-            coherency: Coherency::Coherent,
-        };
-        let plane = memory.alloc(own.hosted.planes, args).map_err(|e| {
+        let (direction, coherency) = (Direction::ToDevice, Coherency::Coherent);
+        let plane = memory.alloc(own.hosted.planes, len_bytes, direction, coherency);
+        let plane = plane.map_err(|e| {
             self.refused = e.reason();
             Errno(e.errno())
         })?;

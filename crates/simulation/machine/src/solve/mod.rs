@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use vb3_dma::Limits;
-//! use vb3_dmabuf::solve::{Heap, Needs, MemoryRequest, Rule, Run, conflict, solve};
+//! use vb3_machine::solve::{Heap, Needs, MemoryRequest, Rule, Run, conflict, solve};
 //!
 //! // A camera behind an IOMMU accepts any memory; a converter reaches 4 GiB and needs one run.
 //! let camera = Needs::default();

@@ -1,12 +1,9 @@
 //! Compares the solver with a search through all layouts and places of small machines.
 
-extern crate std;
-
 use super::rule::{RULES, longest};
 use super::*;
 use proptest::prelude::*;
-use std::vec::Vec;
-use std::{env, vec};
+use std::env;
 use vb3_dma::{Limits, Protected};
 
 const PAGE: u64 = 4;
