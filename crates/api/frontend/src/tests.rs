@@ -79,7 +79,10 @@ fn plain_backend_reports_no_changes() {
     assert!(plain.links(NodeId(1)).is_empty());
     assert!(!plain.take_buffers_changed() && !plain.is_own_child(1));
     assert!(!plain.is_foreign(ID) && !plain.takes_memory(0));
-    assert!(plain.needs_fresh_closes(FILE, Some(0)), "closes may matter");
+    assert!(
+        plain.needs_fresh_closes(FILE, Some(0), &[]),
+        "closes may matter"
+    );
     assert_eq!(plain.buffer_mapped(ID, Origin::process(1, 1)), Ok(()));
 }
 

@@ -304,14 +304,20 @@ where
         Some(done)
     }
 
-    /// Returns whether a call is QBUF, DQBUF or a poll (`None`) on queues that stream and that only this file uses.
+    /// Returns whether a call is a QBUF or DQBUF on a queue that streams and that only this file uses, or a poll
+    /// (`None`) on such queues. `argument` has the bytes of the ioctl's argument, or none if they are not known yet.
     ///
     /// Returns false for buffers in the program's own memory (USERPTR), and for QBUF of a dma-buf, because this call
     /// may map the dma-buf. If the result is true, the host may report the earlier closes of other files after this
     /// call: if the call succeeds or finds no buffer ready, its result is the same whether or not these closes were
     /// reported before. No close makes a buffer ready at once: the device must still fill or show it.
     #[must_use]
-    pub fn passes_own_buffers(&self, file: FileHandle, request: Option<u32>) -> bool {
+    pub fn passes_own_buffers(
+        &self,
+        file: FileHandle,
+        request: Option<u32>,
+        argument: &[u8],
+    ) -> bool {
         // A poll tells whether a DQBUF would find a buffer.
         let call = request.map_or(Some(Call::DequeueBuf), |request| {
             request::lookup(request).map(|request| request.call)
@@ -325,8 +331,18 @@ where
             };
             passes && stream.owner == Some(file) && stream.queue.is_streaming()
         };
-        matches!(call, Some(Call::QueueBuf | Call::DequeueBuf))
-            && context().is_some_and(|context| context.streams().all(is_own))
+        let Some(context) = context() else {
+            return false;
+        };
+        if request.is_none() {
+            return context.streams().all(is_own);
+        }
+        let buf_type = argument.get(core::mem::offset_of!(crate::sys::v4l2_buffer, type_)..);
+        let buf_type = buf_type.and_then(|bytes| bytes.first_chunk().copied());
+        let buf_type = buf_type.map(u32::from_ne_bytes);
+        let flow = buf_type.and_then(|buf_type| context.flow_of(buf_type).ok());
+        let stream = flow.and_then(|flow| context.stream(flow).ok());
+        matches!(call, Some(Call::QueueBuf | Call::DequeueBuf)) && stream.is_some_and(is_own)
     }
 
     /// Answers an ioctl. `arg` is an address in the program.

@@ -548,7 +548,7 @@ impl<D: DerefMut<Target: Backend> + Send> ProcessFiles for Traced<D> {
         fn is_foreign(&self, id: FdIdentity) -> bool;
         fn files(&self, node: NodeId) -> Vec<(PathBuf, Vec<u8>)>;
         fn links(&self, node: NodeId) -> Vec<(PathBuf, PathBuf)>;
-        fn needs_fresh_closes(&self, file: FileId, request: Option<u32>) -> bool;
+        fn needs_fresh_closes(&self, file: FileId, request: Option<u32>, argument: &[u8]) -> bool;
         fn takes_memory(&self, request: u32) -> bool;
         fn node_of(&self, file: FileId) -> Option<NodeId>;
         fn is_own_child(&self, pid: u32) -> bool;

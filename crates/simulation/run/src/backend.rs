@@ -157,8 +157,12 @@ impl ProcessFiles for Run {
         self.shares.borrow().imports.buf(id).is_some()
     }
 
-    fn needs_fresh_closes(&self, file: FileId, request: Option<u32>) -> bool {
-        let needs = || self.of_file(file, |kind| kind.needs_closes(self, file, request));
+    fn needs_fresh_closes(&self, file: FileId, request: Option<u32>, argument: &[u8]) -> bool {
+        let needs = || {
+            self.of_file(file, |kind| {
+                kind.needs_closes(self, file, request, argument)
+            })
+        };
         // With virtual time, a run must be repeatable, so every call waits until earlier closes are known. At
         // other paces, DQBUF and polls of own streams need not wait, nor QBUF of the device's own buffers.
         self.clock.is_virtual() || needs().unwrap_or(true)

@@ -143,8 +143,8 @@ pub(super) trait Kind: Send {
     }
 
     /// Returns whether earlier closes and unmaps can change the result of an ioctl, or of a poll if `request` is `None`.
-    fn needs_closes(&self, run: &Run, file: FileId, request: Option<u32>) -> bool {
-        let _ = (run, file, request);
+    fn needs_closes(&self, run: &Run, file: FileId, request: Option<u32>, argument: &[u8]) -> bool {
+        let _ = (run, file, request, argument);
         true
     }
 

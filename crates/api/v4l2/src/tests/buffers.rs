@@ -354,7 +354,15 @@ fn calls_on_own_buffers_are_recognised() {
             None,
             Some(sys::VIDIOC_QUERYBUF),
         ];
-        calls.map(|call| b.device.passes_own_buffers(file, call))
+        let mut argument = [0; 8];
+        argument[4..].copy_from_slice(&sys::V4L2_BUF_TYPE_VIDEO_CAPTURE.to_ne_bytes());
+        let passes = |argument| calls.map(|call| b.device.passes_own_buffers(file, call, argument));
+        let unknown = passes(&[0; 8]);
+        assert_eq!(
+            (unknown, passes(&[])),
+            ([false, false, unknown[2], false], unknown)
+        );
+        passes(&argument)
     };
     assert_eq!((b.reqbufs(2, MMAP), b.qbuf(1)), (2, 0));
     assert_eq!(passes(&b, b.file), [false; 4], "it does not stream");

@@ -62,9 +62,8 @@ struct Closing {
     tid: u32,
     process: u32,
     numbers: Numbers,
-    /// A process or thread that shares the closing thread's descriptor table. `None` if the files have returned to
-    /// their epoll sets, or the close concerns no file in an epoll set.
-    task: Option<u32>,
+    /// Whether files in epoll sets may end with the call. False once the files have returned to their sets.
+    ends_files: bool,
     /// Files that may end with the call. Until the call is over, they are not in their epoll sets.
     files: Vec<Closed>,
     since: Instant,
@@ -100,48 +99,17 @@ impl Closing {
 /// Two threads, the one with the lower id first.
 type Pair = (u32, u32);
 
-/// The pairs of threads that surely have different descriptor tables, each pair in both directions.
-#[derive(Debug, Default)]
-struct Apart {
-    of: HashMap<u32, HashSet<u32>>,
-    count: usize,
-}
-
-impl Apart {
-    fn has(&self, a: u32, b: u32) -> bool {
-        self.of.get(&a).is_some_and(|of| of.contains(&b))
-    }
-
-    fn add(&mut self, (a, b): Pair) {
-        if self.count < MAX_PAIRS && self.of.entry(a).or_default().insert(b) {
-            self.of.entry(b).or_default().insert(a);
-            self.count += 1;
-        }
-    }
-
-    fn forget(&mut self, tid: u32) {
-        for other in self.of.remove(&tid).unwrap_or_default() {
-            self.count -= 1;
-            if let Some(of) = self.of.get_mut(&other) {
-                of.remove(&tid);
-                if of.is_empty() {
-                    self.of.remove(&other);
-                }
-            }
-        }
-    }
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct NumberTable {
     /// The entries by number, then by thread.
-    known: RefCell<BTreeMap<i32, HashMap<u32, Known>>>,
+    known: RefCell<BTreeMap<u32, HashMap<u32, Known>>>,
     count: Cell<usize>,
     closing: Vec<Closing>,
     /// Processes that get no entries, because a thread other than the leader made an exec. That thread's
     /// id ends with the exec.
     unkept: HashSet<u32>,
-    apart: Apart,
+    /// Threads that surely have different descriptor tables.
+    apart: HashSet<Pair>,
     /// Pairs of threads of which the kernel must be asked whether they share a descriptor table.
     doubts: RefCell<BTreeSet<Pair>>,
 }
@@ -150,7 +118,8 @@ impl NumberTable {
     /// Returns the entry of a thread's descriptor, if there is one.
     pub(crate) fn get(&self, tid: u32, fd: i32) -> Option<FdIdentity> {
         let known = self.known.borrow();
-        known.get(&fd)?.get(&tid).map(|known| known.id)
+        let of = known.get(&fd.cast_unsigned())?;
+        of.get(&tid).map(|known| known.id)
     }
 
     /// Returns the file that the caller's descriptor refers to; `None` if it cannot be the supervisor's. `look`
@@ -170,7 +139,7 @@ impl NumberTable {
             && self.count.get() < MAX_ENTRIES
             && may_be_kept()
         {
-            let process = pid();
+            let (process, fd) = (pid(), fd.cast_unsigned());
             if !self.unkept.contains(&process) && !self.may_be_closing((tid, process), fd) {
                 let known = Known { id, process };
                 let mut all = self.known.borrow_mut();
@@ -188,8 +157,7 @@ impl NumberTable {
     }
 
     /// Returns whether a call that may be under way closes a thread's number.
-    fn may_be_closing(&self, by: (u32, u32), fd: i32) -> bool {
-        let fd = fd.cast_unsigned();
+    fn may_be_closing(&self, by: (u32, u32), fd: u32) -> bool {
         let mut doubts = self.doubts.borrow_mut();
         let concerned = self.closing.iter().filter(|close| {
             let (first, last) = close.numbers;
@@ -200,22 +168,19 @@ impl NumberTable {
         concerned.count() > 0
     }
 
-    /// Records that a thread of a process is about to close or change these numbers. For `task`, see [`Closing`].
+    /// Records that a thread of a process is about to close or change these numbers. For `ends_files`, see [`Closing`].
     pub(crate) fn close(
         &mut self,
         closer: (u32, u32),
         numbers: Numbers,
-        task: Option<u32>,
+        ends_files: bool,
         files: Vec<Closed>,
     ) {
-        let (first, last) = numbers;
-        // CAST: no descriptor number is higher.
-        let last_fd = last.min(i32::MAX as u32) as i32;
-        let first_fd = i32::try_from(first).ok().filter(|first| *first <= last_fd);
-        if let Some(first) = first_fd {
+        let ((tid, process), (first, last)) = (closer, numbers);
+        if first <= last {
             let (apart, doubts) = (&self.apart, self.doubts.get_mut());
             let mut dropped = 0;
-            let gone = self.known.get_mut().extract_if(first..=last_fd, |_, of| {
+            let gone = self.known.get_mut().extract_if(first..=last, |_, of| {
                 let before = of.len();
                 of.retain(|tid, known| !may_share(apart, doubts, closer, (*tid, known.process)));
                 dropped += before - of.len();
@@ -224,7 +189,6 @@ impl NumberTable {
             gone.for_each(drop);
             self.count.update(|count| count - dropped);
         }
-        let (tid, process) = closer;
         // A thread makes one call at a time, so its earlier close is over.
         self.closing
             .retain(|close| close.tid != tid || !close.files.is_empty());
@@ -232,7 +196,7 @@ impl NumberTable {
             tid,
             process,
             numbers,
-            task,
+            ends_files,
             files,
             since: Instant::now(),
             looks: 0,
@@ -240,10 +204,10 @@ impl NumberTable {
         });
     }
 
-    /// Returns the closes that may be under way: a task that uses the descriptor table, and the numbers.
-    pub(crate) fn closes(&self) -> Vec<(u32, Numbers)> {
-        let all = self.closing.iter();
-        all.filter_map(|close| Some((close.task?, close.numbers)))
+    /// Returns the closes that may be under way and end files in epoll sets: the thread, its process and the numbers.
+    pub(crate) fn closes(&self) -> Vec<((u32, u32), Numbers)> {
+        let all = self.closing.iter().filter(|close| close.ends_files);
+        all.map(|close| ((close.tid, close.process), close.numbers))
             .collect()
     }
 
@@ -254,7 +218,9 @@ impl NumberTable {
 
     /// Records that two threads, which both live and whose ends will be reported, have different descriptor tables.
     pub(crate) fn set_apart(&mut self, pair: Pair) {
-        self.apart.add(pair);
+        if self.apart.len() < MAX_PAIRS {
+            self.apart.insert(pair);
+        }
     }
 
     /// Returns the time until [`over`](Self::over) has a check to make.
@@ -279,7 +245,7 @@ impl NumberTable {
             let had_files = !close.files.is_empty();
             let is_over = calls || close.is_over(now, &is_open, &is_running);
             if is_over {
-                close.task = None;
+                close.ends_files = false;
                 files.extend(close.files.drain(..).map(|closed| closed.file));
             }
             let is_left = close.has_ended && close.files.is_empty();
@@ -307,7 +273,7 @@ impl NumberTable {
         self.closing
             .retain(|close| !close.has_ended || !close.files.is_empty());
         self.unkept.remove(&tid);
-        self.apart.forget(tid);
+        self.apart.retain(|(a, b)| *a != tid && *b != tid);
         self.forget(&[tid]);
     }
 
@@ -324,18 +290,17 @@ impl NumberTable {
 /// Returns whether two threads, each given with its process, may share a descriptor table. If the kernel must be asked,
 /// records a doubt.
 fn may_share(
-    apart: &Apart,
+    apart: &HashSet<Pair>,
     doubts: &mut BTreeSet<Pair>,
     (a, of_a): (u32, u32),
     (b, of_b): (u32, u32),
 ) -> bool {
-    if apart.has(a, b) {
-        return false;
+    let pair = (a.min(b), a.max(b));
+    let may_share = of_a == of_b || !apart.contains(&pair);
+    if may_share && of_a != of_b && doubts.len() < MAX_DOUBTS {
+        doubts.insert(pair);
     }
-    if of_a != of_b && doubts.len() < MAX_DOUBTS {
-        doubts.insert((a.min(b), a.max(b)));
-    }
-    true
+    may_share
 }
 
 #[cfg(test)]

@@ -49,14 +49,14 @@ impl Watched {
 
 /// A device file, or a buffer that has entries in epoll sets.
 #[derive(Debug)]
-struct File {
+pub(crate) struct File {
     inode: FdIdentity,
     /// Index of the opened node; `None` if the file was not opened by a path.
-    node: Option<usize>,
+    pub(crate) node: Option<usize>,
     /// Of a device file: the number of mappings, plus one while the file has descriptors.
     uses: u32,
     /// The O_* flags of a device file's open, unless a program may have changed them.
-    flags: Option<i32>,
+    pub(crate) flags: Option<i32>,
     members: Members,
 }
 
@@ -87,7 +87,8 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn device(&self, file: FileId) -> Option<&File> {
+    /// Returns a device file that has descriptors or mappings.
+    pub(crate) fn device(&self, file: FileId) -> Option<&File> {
         self.files.get(&Watched::Device(file))
     }
 
@@ -111,11 +112,6 @@ impl Table {
     /// Records the inode behind the O_PATH descriptors of a node.
     pub(crate) fn add_reference(&mut self, inode: FdIdentity, node: usize) {
         self.by_inode.insert(inode, Target::Node(node));
-    }
-
-    /// Returns a device file's O_* flags; `None` if a program may have changed them.
-    pub(crate) fn flags_of(&self, file: FileId) -> Option<i32> {
-        self.device(file)?.flags
     }
 
     /// Records that a call is about to change a device file's O_* flags. The kernel executes the call at an unknown
@@ -168,23 +164,15 @@ impl Table {
         of.is_some_and(|of| self.by_inode.contains_key(&of.inode))
     }
 
-    pub(crate) fn has_file(&self, file: FileId) -> bool {
-        self.device(file).is_some()
-    }
-
     /// Returns the device file or node behind an inode.
     pub(crate) fn find(&self, inode: FdIdentity) -> Option<Target> {
         self.by_inode.get(&inode).copied()
     }
 
-    pub(crate) fn node_of(&self, file: FileId) -> Option<usize> {
-        self.device(file)?.node
-    }
-
     /// Returns the index of the node behind an inode.
     pub(crate) fn node_behind(&self, inode: FdIdentity) -> Option<usize> {
         match self.find(inode)? {
-            Target::Device(file) => self.node_of(file),
+            Target::Device(file) => self.device(file)?.node,
             Target::Node(node) => Some(node),
             Target::Buffer(_) | Target::Other => None,
         }
@@ -264,7 +252,7 @@ impl Table {
     ) -> bool {
         let nodes: HashSet<usize> = closed
             .filter_map(|id| match self.find(id)? {
-                Target::Device(file) => self.node_of(file),
+                Target::Device(file) => self.device(file)?.node,
                 _ => None,
             })
             .collect();

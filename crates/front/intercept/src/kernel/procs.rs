@@ -161,10 +161,10 @@ impl Procs {
         self.known(tid).is_some_and(|thread| thread.is_current())
     }
 
-    /// Returns whether the end of this very thread is noticed and will be reported.
+    /// Returns whether this very thread lives, and its end will be reported.
     pub(crate) fn follows(&self, thread: &Arc<Thread>) -> bool {
-        let known = self.known(thread.tid);
-        thread.has_own_pidfd && known.is_some_and(|known| Arc::ptr_eq(&known, thread))
+        let is_known = (self.known(thread.tid)).is_some_and(|known| Arc::ptr_eq(&known, thread));
+        is_known && thread.has_own_pidfd && !thread.has_ended()
     }
 
     /// Returns whether the thread's end is noticed even if its process continues.

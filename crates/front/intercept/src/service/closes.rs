@@ -3,7 +3,7 @@
 //! The *reserved* numbers are the range of descriptor numbers for devices and buffers ([`FdRange`]).
 
 use crate::descriptors::{Closed, Numbers, Target, Watched, holders};
-use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, may_block, nr, procs, raw};
+use crate::kernel::{Borrowed, MayBlock, Procs, Thread, lock, may_block, nr, procs};
 use crate::process::{FdRange, Notif, Reply};
 use crate::service::locks::COMMANDS;
 use crate::service::serve::CopyAt;
@@ -70,17 +70,14 @@ impl Supervisor<'_> {
     /// must live until then, and the ends of both must be reported: other threads may get their ids later.
     pub(crate) fn compare_tables(&self, may: &mut MayBlock, pairs: &BTreeSet<(u32, u32)>) {
         let thread = |tid| self.host.thread(tid).ok();
-        let differ = |(a, b)| {
-            let threads = [thread(a)?, thread(b)?];
-            let differ = may_block::share_table(may, a, b) == Some(false);
-            let live = threads.iter().all(|thread| !thread.has_ended());
-            (differ && live).then_some(threads)
-        };
-        let apart: Vec<[Arc<Thread>; 2]> = pairs.iter().copied().filter_map(differ).collect();
-        let mut server = self.server(may);
-        for [a, b] in apart {
-            if [&a, &b].into_iter().all(|of| self.host.procs.follows(of)) {
-                server.table.numbers.set_apart((a.tid, b.tid));
+        for &(a, b) in pairs {
+            let threads = [thread(a), thread(b)];
+            if may_block::share_table(may, a, b) == Some(false) {
+                let mut server = self.server(may);
+                let mut live = threads.iter().flatten();
+                if live.all(|thread| self.host.procs.follows(thread)) {
+                    server.table.numbers.set_apart((a, b));
+                }
             }
         }
     }
@@ -108,13 +105,14 @@ impl Supervisor<'_> {
             Some((number, procs::identify(n.tid, number).ok()??))
         });
         let named: Vec<(i32, FdIdentity)> = named.collect();
-        let (mut ends, closing) = self.server(may).begin_close(n.tid, (first, last), &named);
+        let mut ends = self.server(may).begin_close(n.tid, (first, last), &named);
         if ends.is_empty() {
             return;
         }
+        let closing = self.server(may).table.numbers.closes();
         let is_closing = |pid, number: i32| {
-            closing.iter().any(|&(task, (first, last))| {
-                (first..=last).contains(&number.cast_unsigned()) && shares(task, pid)
+            closing.iter().any(|&(closer, (first, last))| {
+                (first..=last).contains(&number.cast_unsigned()) && shares(may, closer, pid)
             })
         };
         ends.retain(|closed| !holders::has_another(may, closed.id, is_closing));
@@ -223,13 +221,13 @@ impl Server<'_> {
     }
 
     /// Records that a call is about to close these descriptors, and releases their record locks. Returns
-    /// the descriptors whose file is in an epoll set, and all numbers that are being closed.
+    /// the descriptors whose file is in an epoll set.
     fn begin_close(
         &mut self,
         tid: u32,
         numbers: Numbers,
         named: &[(i32, FdIdentity)],
-    ) -> (Vec<Closed>, Vec<(u32, Numbers)>) {
+    ) -> Vec<Closed> {
         let process = self.host.pid_of(tid);
         if !self.table.locks.is_empty() {
             let closed = named.iter().map(|(_, id)| *id);
@@ -244,11 +242,10 @@ impl Server<'_> {
         };
         let ends: Vec<Closed> = named.iter().filter_map(watched).collect();
         if !ends.is_empty() {
-            let task = self.host.task(tid);
             let known = &mut self.table.numbers;
-            known.close((tid, process), numbers, Some(task), Vec::new());
+            known.close((tid, process), numbers, true, Vec::new());
         }
-        (ends, self.table.numbers.closes())
+        ends
     }
 
     /// Before the kernel closes the files that `look_for_holders` found, removes them from all epoll sets.
@@ -258,9 +255,9 @@ impl Server<'_> {
         for closed in ends.iter().flatten() {
             self.epolls.park(&mut self.table, closed.file);
         }
-        let task = ends.is_some().then(|| self.host.task(n.tid));
+        let (ends_files, ends) = (ends.is_some(), ends.unwrap_or_default());
         let known = &mut self.table.numbers;
-        known.close((n.tid, n.pid()), numbers, task, ends.unwrap_or_default());
+        known.close((n.tid, n.pid()), numbers, ends_files, ends);
     }
 
     /// Restores entries of epoll sets that were removed before a close, if the close is over and the file
@@ -302,7 +299,8 @@ impl Server<'_> {
     }
 }
 
-/// Returns whether two tasks share a descriptor table; false if the kernel does not tell.
-fn shares(a: u32, b: u32) -> bool {
-    a == b || raw::share_table(a, b).unwrap_or_default()
+/// Returns whether a thread uses the descriptor table of process `pid`. If the kernel does not tell, returns whether
+/// it is the thread's process.
+fn shares(may: &MayBlock, (tid, process): (u32, u32), pid: u32) -> bool {
+    tid == pid || may_block::share_table(may, tid, pid).unwrap_or(process == pid)
 }

@@ -240,17 +240,6 @@ impl Host {
         self.thread(tid).map_or(tid, |thread| thread.tgid)
     }
 
-    /// Returns the owner of a thread's descriptor table: its process, or the thread alone.
-    pub(crate) fn task(&self, tid: u32) -> u32 {
-        let process = self.pid_of(tid);
-        if tid != process && raw::share_table(tid, process) == Some(false) {
-            return tid;
-        }
-        // From now on, the end of the process is reported.
-        self.thread(process).ok();
-        process
-    }
-
     pub(crate) fn note(&self, note: Note) {
         // If the queue is full, this note is lost: there are more notes than a user can read.
         self.try_note(note);

@@ -70,7 +70,10 @@ impl Server<'_> {
             return Err(Reply::Fail(libc::EBADF));
         }
         let file = match target {
-            Target::Device(file) if !by_file => self.table.node_of(file).map(|node| (node, file)),
+            Target::Device(file) if !by_file => self
+                .table
+                .device(file)
+                .and_then(|of| Some((of.node?, file))),
             _ => None,
         };
         let Some((node, file)) = file else {

@@ -51,7 +51,7 @@ impl Server<'_> {
         mode: i32,
     ) -> Result<(OwnedFd, u64), Errno> {
         // Another thread may have closed the file since the last step.
-        if !self.table.has_file(file) {
+        if self.table.device(file).is_none() {
             return Err(Errno(libc::EBADF));
         }
         let asked = self.backend.mmap(file, args, n.origin());

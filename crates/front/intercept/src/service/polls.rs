@@ -261,7 +261,7 @@ impl Server<'_> {
     /// Returns whether earlier closes can change what this poll finds.
     fn may_show_closes(&self, polling: &Polling) -> bool {
         polling.ours().any(|file| match file {
-            Watched::Device(file) => self.backend.needs_fresh_closes(file, None),
+            Watched::Device(file) => self.backend.needs_fresh_closes(file, None, &[]),
             Watched::Buffer(_) => true,
         })
     }

@@ -311,7 +311,14 @@ impl Server<'_> {
         }
         let known = self.table.numbers.get(n.tid, n.int(0));
         match known.and_then(|id| self.table.find(id)) {
-            Some(Target::Device(file)) => self.backend.needs_fresh_closes(file, Some(n.uint(1))),
+            Some(Target::Device(file)) => {
+                let request = n.uint(1);
+                let data = n.gathered.data();
+                let argument = data.have.bytes(n.arg(2), (request >> 16 & 0x3fff) as usize);
+                let argument = argument.and_then(Result::ok).unwrap_or_default();
+                self.backend
+                    .needs_fresh_closes(file, Some(request), argument)
+            }
             _ => true,
         }
     }

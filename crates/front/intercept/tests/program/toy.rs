@@ -498,7 +498,7 @@ impl ProcessFiles for Toy {
         LEN as u64
     }
 
-    fn needs_fresh_closes(&self, _: FileId, request: Option<u32>) -> bool {
+    fn needs_fresh_closes(&self, _: FileId, request: Option<u32>, _: &[u8]) -> bool {
         request.map(u64::from) != Some(ALONE)
     }
 

@@ -173,11 +173,11 @@ impl Kind for VideoFiles {
         }
     }
 
-    fn needs_closes(&self, run: &Run, file: FileId, request: Option<u32>) -> bool {
+    fn needs_closes(&self, run: &Run, file: FileId, request: Option<u32>, argument: &[u8]) -> bool {
         let passes_own = || {
             let (at, handle) = run.files.videos.get(file)?;
             let node = run.nodes.get(at)?;
-            Some(node.video.passes_own_buffers(handle, request))
+            Some(node.video.passes_own_buffers(handle, request, argument))
         };
         !passes_own().unwrap_or(false)
     }

@@ -71,9 +71,11 @@ fn traced_calls_have_the_same_needs() {
     let camera = bench.open(0);
     queue_all(&mut bench, camera, CAPTURE, 2);
     bench.stream(camera, CAPTURE, true);
+    let mut argument = [0; 8];
+    argument[4..].copy_from_slice(&CAPTURE.to_ne_bytes());
     let ask = |devices: &dyn ProcessFiles| {
         let ends = [Some(VIDIOC_QBUF), None, Some(VIDIOC_EXPBUF)]
-            .map(|call| devices.needs_fresh_closes(camera, call));
+            .map(|call| devices.needs_fresh_closes(camera, call, &argument));
         let memory = [VIDIOC_QBUF, VIDIOC_REQBUFS].map(|call| devices.takes_memory(call));
         (ends, memory)
     };

@@ -34,7 +34,7 @@ fn a_close_is_over_when_its_thread_sleeps() {
         ((800, 801), true, false),
     ] {
         let mut table = NumberTable::default();
-        table.close((10, 10), numbers, None, Vec::new());
+        table.close((10, 10), numbers, false, Vec::new());
         let check = |table: &mut NumberTable| table.over(None, |_, _| true, |_| !sleeps);
         check(&mut table);
         assert!(table.is_changing() && table.next_due().is_some_and(|due| due <= CHECK_DELAY));
@@ -51,14 +51,14 @@ fn close_concerns_sharers_until_the_next_call() {
     for tid in [10, 11] {
         assert!(keeps(&mut table, tid, 800) && keeps(&mut table, tid, 801));
     }
-    table.close((10, 10), (800, 800), None, Vec::new());
+    table.close((10, 10), (800, 800), false, Vec::new());
     // The kernel may not have closed the number yet, so its present file must not be kept.
     assert!(!keeps(&mut table, 10, 800) && !keeps(&mut table, 11, 800));
     over(&mut table, Some(11));
     assert!(!keeps(&mut table, 11, 800));
     over(&mut table, Some(10));
     assert!(keeps(&mut table, 11, 800) && keeps(&mut table, 11, 801));
-    table.close((10, 10), (3, u32::MAX), None, Vec::new());
+    table.close((10, 10), (3, u32::MAX), false, Vec::new());
     assert_eq!((table.get(11, 800), table.get(11, 801)), (None, None));
     table.ended(10);
     assert!(keeps(&mut table, 11, 801));
@@ -78,7 +78,7 @@ fn busy_closer_costs_others_one_look() {
     };
     look(&table);
     for _ in 0..1000 {
-        table.close((10, 10), (800, 800), None, Vec::new());
+        table.close((10, 10), (800, 800), false, Vec::new());
         look(&table);
         // The kernel compares the tables after the call.
         for pair in table.take_doubts() {
@@ -90,10 +90,10 @@ fn busy_closer_costs_others_one_look() {
     assert_eq!(looks.get(), 3, "twice more because of the first close");
     // A thread that begins with another program's former id may share a table with anybody.
     table.ended(10);
-    table.close((10, 10), (800, 800), None, Vec::new());
+    table.close((10, 10), (800, 800), false, Vec::new());
     assert_eq!(table.get(20, 800), None);
     assert_eq!(table.take_doubts(), BTreeSet::from([(10, 20)]));
-    assert_eq!(table.apart.count, 0);
+    assert_eq!(table.apart.len(), 0);
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn threads_of_a_process_are_never_compared() {
         let kept = table.identify((tid, || 10), 800, || true, || Ok(Some(ID)));
         assert_eq!(kept, Ok(Some(ID)));
     }
-    table.close((10, 10), (800, 800), None, Vec::new());
+    table.close((10, 10), (800, 800), false, Vec::new());
     assert_eq!(table.get(11, 800), None);
     assert!(table.take_doubts().is_empty());
 }
@@ -130,7 +130,7 @@ fn exec_by_a_thread_drops_all_entries() {
 #[test]
 fn close_not_made_yet_is_not_over() {
     let mut table = NumberTable::default();
-    table.close((7, 7), (700, 700), Some(7), closed());
+    table.close((7, 7), (700, 700), true, closed());
     table.closing[0].since -= CHECK_DELAY;
     assert_eq!(over(&mut table, None), []);
     table.closing[0].since -= CHECK_DELAY;
@@ -140,7 +140,7 @@ fn close_not_made_yet_is_not_over() {
     assert!(table.closes().is_empty());
     assert!(!keeps(&mut table, 8, 700));
     // The next call of the same thread ends the close at once.
-    table.close((7, 7), (700, 700), Some(7), closed());
+    table.close((7, 7), (700, 700), true, closed());
     assert_eq!(over(&mut table, Some(7)), [FILE]);
     assert!(!table.is_changing());
 }
@@ -149,7 +149,7 @@ fn close_not_made_yet_is_not_over() {
 #[test]
 fn refused_close_is_over_in_the_end() {
     let mut table = NumberTable::default();
-    table.close((7, 7), (700, 700), Some(7), closed());
+    table.close((7, 7), (700, 700), true, closed());
     // The closing thread is killed meanwhile.
     table.ended(7);
     let mut looks = 0;
@@ -398,11 +398,11 @@ impl Model {
             Step::Open { fd, cloexec, .. } => self.open(tid, fd, cloexec),
             Step::Receive { fd, .. } => self.open(tid, fd, false),
             Step::Close { first, last, .. } => {
-                table.close((tid, process), numbers(first, last), None, Vec::new());
+                table.close((tid, process), numbers(first, last), false, Vec::new());
                 self.threads.get_mut(&tid).unwrap().under_way = Some(step);
             }
             Step::Copy { new, .. } => {
-                table.close((tid, process), numbers(new, new), None, Vec::new());
+                table.close((tid, process), numbers(new, new), false, Vec::new());
                 self.threads.get_mut(&tid).unwrap().under_way = Some(step);
             }
             Step::Exec { .. } => {

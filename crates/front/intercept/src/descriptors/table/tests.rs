@@ -7,9 +7,12 @@ fn file_is_gone_after_descriptors_and_mappings() {
     let mut table = Table::default();
     table.add_reference(node, 0);
     table.add_file(file, id, Some(0), libc::O_RDWR);
-    assert_eq!(table.flags_of(file), Some(libc::O_RDWR));
+    assert_eq!(
+        table.device(file).and_then(|of| of.flags),
+        Some(libc::O_RDWR)
+    );
     table.flags_change(Target::Device(file));
-    assert_eq!(table.flags_of(file), None);
+    assert_eq!(table.device(file).and_then(|of| of.flags), None);
     table.add_mapping(file);
     assert_eq!(table.find(id), Some(Target::Device(file)));
     assert!(table.has_descriptors(file));
@@ -22,7 +25,7 @@ fn file_is_gone_after_descriptors_and_mappings() {
     assert!(!table.has_descriptors(file));
     assert_eq!(table.find(id), None);
     assert!(!table.release_file(file), "it is mapped");
-    assert_eq!(table.node_of(file), Some(0));
+    assert_eq!(table.device(file).and_then(|of| of.node), Some(0));
     assert!(table.release_file(file));
     assert!(!table.has_no_files(), "a reference is left");
     assert_eq!(table.find(node), Some(Target::Node(0)));
