@@ -4,6 +4,8 @@
 
 #include <libavcodec/avcodec.h>
 #include <libavutil/pixdesc.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 // Maximum number of pixels of a picture: more than the largest level of H.264 or HEVC allows.
@@ -15,6 +17,12 @@ struct vb3_av {
 	AVFrame *frame;
 	// Whether pictures of 10 bits are wanted, too.
 	int has_ten_bits;
+	// How many packets the decoder works on at once.
+	int depth;
+	// Whether the decoder has warned of a fault.
+	atomic_int has_warned;
+	// Protects the next three fields, which threads of the decoder write (get_buffer).
+	pthread_mutex_t lock;
 	// Format of the last picture that the decoder allocated.
 	struct vb3_av_format coming;
 	int has_coming;
@@ -77,9 +85,9 @@ static uint32_t sample_bytes(const struct vb3_av *av, const AVFrame *frame)
 	return av->has_ten_bits && frame->format == AV_PIX_FMT_YUV420P10LE ? 2 : 0;
 }
 
-static void describe(const struct vb3_av *av, const AVFrame *frame, struct vb3_av_format *f)
+static void describe(const struct vb3_av *av, const AVCodecContext *context, const AVFrame *frame,
+		     struct vb3_av_format *f)
 {
-	const AVCodecContext *context = av->context;
 	size_t across = frame->crop_left + frame->crop_right;
 	size_t down = frame->crop_top + frame->crop_bottom;
 	memset(f, 0, sizeof(*f));
@@ -123,7 +131,8 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 {
 	int error;
 	struct vb3_av *av = context->opaque;
-	describe(av, frame, &av->coming);
+	pthread_mutex_lock(&av->lock);
+	describe(av, context, frame, &av->coming);
 	// The library may crop the frame later, but the context already has the size.
 	if (context->width > 0 && context->height > 0 &&
 	    context->width <= frame->width && context->height <= frame->height) {
@@ -136,25 +145,47 @@ static int get_buffer(AVCodecContext *context, AVFrame *frame, int flags)
 	}
 	av->pixels = frame->format;
 	av->has_coming = 1;
+	pthread_mutex_unlock(&av->lock);
 	error = avcodec_default_get_buffer2(context, frame, flags);
 	if (error < 0)
 		return error;
 	return keep(av, frame);
 }
 
-// Threads share the work on one picture, so each picture leaves as soon as with one thread. Threads for several
-// pictures (FF_THREAD_FRAME) would hold back as many pictures as there are threads, and the library returns them
-// without further input only at the end of the stream.
+// Whether nudge() and the order of errors were checked for this version of the library.
+static int is_known_version(void)
+{
+	unsigned major = avcodec_version() >> 16;
+	return major >= 59 && major <= 61;
+}
+
+// Threads of the decoders of H.264 and HEVC work on several pictures at once (src/decoder/ahead.rs). All other
+// threads share the work on one picture, so each picture leaves as soon as with one thread.
 //
-// The decoder of H.264 keeps one thread. With several, it does not conceal errors (h264dec.c: "Error resilience with
-// slice threads is unsafe"), so a damaged stream would give other pictures than with one.
+// H.264 has no threads that share one picture: with these, the library does not conceal errors (h264dec.c: "Error
+// resilience with slice threads is unsafe").
 static void use_threads(AVCodecContext *context, const AVCodec *codec, int threads)
 {
-	context->thread_count = codec->id == AV_CODEC_ID_H264 ? 1 : threads;
-	context->thread_type = FF_THREAD_SLICE;
+	int is_h264 = codec->id == AV_CODEC_ID_H264;
+	int by_frame = (is_h264 || codec->id == AV_CODEC_ID_HEVC) && is_known_version();
+	context->thread_count = is_h264 && !by_frame ? 1 : threads;
+	context->thread_type = by_frame ? FF_THREAD_FRAME : FF_THREAD_SLICE;
 	// libdav1d would work on several pictures. libavcodec 59 has no option max_frame_delay to prevent that.
 	if (codec->id == AV_CODEC_ID_AV1)
 		context->flags |= AV_CODEC_FLAG_LOW_DELAY;
+}
+
+// Is called for each message of the library. Each thread of a decoder has a context of its own with the same `opaque`.
+static void note(void *from, int level, const char *format, va_list values)
+{
+	const AVClass *class = from ? *(const AVClass **)from : NULL;
+	const AVCodecContext *context = from;
+	(void)values;
+	// "concealing %d DC, ...": the number of errors that the decoder of H.264 conceals is only information.
+	if ((level & 0xff) > AV_LOG_WARNING && strncmp(format, "concealing", 10))
+		return;
+	if (class == avcodec_get_class() && context->opaque)
+		atomic_store(&((struct vb3_av *)context->opaque)->has_warned, 1);
 }
 
 struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads)
@@ -163,7 +194,8 @@ struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads)
 	struct vb3_av *av = found ? av_mallocz(sizeof(*av)) : NULL;
 	if (!av)
 		return NULL;
-	av_log_set_level(AV_LOG_QUIET);
+	av_log_set_callback(note);
+	pthread_mutex_init(&av->lock, NULL);
 	av->pixels = AV_PIX_FMT_NONE;
 	av->has_ten_bits = has_ten_bits;
 	av->packet = av_packet_alloc();
@@ -181,6 +213,7 @@ struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads)
 	av->context->strict_std_compliance = FF_COMPLIANCE_STRICT;
 	if (avcodec_open2(av->context, found, NULL) < 0)
 		goto failed;
+	av->depth = av->context->active_thread_type & FF_THREAD_FRAME ? av->context->thread_count : 1;
 	return av;
 failed:
 	vb3_av_close(av);
@@ -193,6 +226,7 @@ void vb3_av_close(struct vb3_av *av)
 	av_packet_free(&av->packet);
 	av_frame_free(&av->frame);
 	av_frame_free(&av->current);
+	pthread_mutex_destroy(&av->lock);
 	av_free(av);
 }
 
@@ -236,6 +270,26 @@ int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t numb
 	return error;
 }
 
+int vb3_av_depth(const struct vb3_av *av)
+{
+	return av->depth;
+}
+
+int vb3_av_nudge(struct vb3_av *av)
+{
+	// An access unit delimiter. The decoder of H.264 takes a packet without a picture for an error, unless it begins
+	// with Q264.
+	static const uint8_t H264[] = { 'Q', '2', '6', '4', 0, 0, 1, 9, 0xf0 };
+	static const uint8_t HEVC[] = { 0, 0, 0, 1, 0x46, 1, 0x50 };
+	int is_h264 = av->context->codec_id == AV_CODEC_ID_H264;
+	return vb3_av_send(av, is_h264 ? H264 : HEVC, is_h264 ? sizeof(H264) : sizeof(HEVC), AV_NOPTS_VALUE);
+}
+
+int vb3_av_take_warning(struct vb3_av *av)
+{
+	return atomic_exchange(&av->has_warned, 0);
+}
+
 static uint32_t interlaced(const AVFrame *frame)
 {
 #if LIBAVUTIL_VERSION_MAJOR >= 58
@@ -275,9 +329,11 @@ int vb3_av_receive(struct vb3_av *av, struct vb3_av_picture *picture)
 		return 0;
 	if (error < 0)
 		return error;
+	pthread_mutex_lock(&av->lock);
 	av->has_coming = 0;
 	av->pixels = frame->format;
-	describe(av, frame, &picture->format);
+	pthread_mutex_unlock(&av->lock);
+	describe(av, av->context, frame, &picture->format);
 	picture->number = frame->pts == AV_NOPTS_VALUE ? -1 : frame->pts;
 	picture->damaged = (frame->flags & AV_FRAME_FLAG_CORRUPT) || frame->decode_error_flags;
 	picture->interlaced = interlaced(frame);
@@ -296,7 +352,7 @@ int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture)
 	memset(picture, 0, sizeof(*picture));
 	if (!frame || !frame->buf[0] || av->progress == NO_PICTURE)
 		return 0;
-	describe(av, frame, &picture->format);
+	describe(av, av->context, frame, &picture->format);
 	picture->number = -1;
 	picture->damaged = av->lacks_reference || !av->own->buf[0] ||
 			   av->own->buf[0]->data != frame->buf[0]->data ||
@@ -311,6 +367,7 @@ void vb3_av_flush(struct vb3_av *av)
 		av_frame_unref(av->current);
 	av->progress = NO_PICTURE;
 	av->has_coming = 0;
+	atomic_store(&av->has_warned, 0);
 }
 
 void vb3_av_done(struct vb3_av *av)
@@ -318,10 +375,14 @@ void vb3_av_done(struct vb3_av *av)
 	av_frame_unref(av->frame);
 }
 
-int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format)
+int vb3_av_coming(struct vb3_av *av, struct vb3_av_format *format)
 {
+	int has_coming;
+	pthread_mutex_lock(&av->lock);
 	*format = av->coming;
-	return av->has_coming;
+	has_coming = av->has_coming;
+	pthread_mutex_unlock(&av->lock);
+	return has_coming;
 }
 
 void vb3_av_error(int error, char *text, size_t len)

@@ -51,9 +51,17 @@ uint32_t vb3_av_version(void);
 const char *vb3_av_license(void);
 // Returns the name of the decoder of a codec, such as "h264", or NULL without one.
 const char *vb3_av_decoder(const char *codec);
-// Opens a decoder with this many threads; H.264's always has one. Returns NULL if the library has no decoder of the
-// codec, or if memory is short.
+// Opens a decoder with this many threads. Returns NULL if the library has no decoder of the codec, or if memory is
+// short.
 struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads);
+// Returns how many packets the decoder works on at once. If there are several, vb3_av_send returns the error of the
+// oldest of them, and vb3_av_receive returns its picture.
+int vb3_av_depth(const struct vb3_av *av);
+// Sends a packet without a picture, which counts as one of those packets. Needs a depth of more than 1.
+int vb3_av_nudge(struct vb3_av *av);
+// Returns 1 if the decoder has warned of a fault since the last call or flush. Errors that the decoder conceals are
+// among these faults.
+int vb3_av_take_warning(struct vb3_av *av);
 void vb3_av_close(struct vb3_av *av);
 // Sends a packet. An empty one requests all delayed pictures. Returns 0 or a negative error.
 int vb3_av_send(struct vb3_av *av, const uint8_t *data, size_t len, int64_t number);
@@ -68,7 +76,7 @@ int vb3_av_current(const struct vb3_av *av, struct vb3_av_picture *picture);
 // Drops pictures and references.
 void vb3_av_flush(struct vb3_av *av);
 // Returns 1 with the format of a picture in progress that was not received yet, or 0 if there is none.
-int vb3_av_coming(const struct vb3_av *av, struct vb3_av_format *format);
+int vb3_av_coming(struct vb3_av *av, struct vb3_av_format *format);
 // Writes the text of an error, at most len bytes with the final 0.
 void vb3_av_error(int error, char *text, size_t len);
 // Releases the picture received last.

@@ -2,6 +2,8 @@
 //!
 //! The library is libavcodec. The host is the process that started this codec process.
 
+mod ahead;
+
 use crate::library::{Error, Library, Picture};
 use std::collections::VecDeque;
 use vb3_codec::units::{Parser, Unit};
@@ -26,6 +28,7 @@ pub(crate) struct Decoder {
     row: &'static CodecRow,
     parser: Box<dyn Parser>,
     library: Library,
+    ahead: ahead::Ahead,
     stamps: VecDeque<Stamp>,
     /// Number of units passed to the library so far.
     count: u64,
@@ -52,6 +55,7 @@ impl Decoder {
             row,
             parser: parser(),
             library: Library::open(row, 1)?,
+            ahead: ahead::Ahead::default(),
             stamps: VecDeque::new(),
             count: 0,
             format: None,
@@ -68,6 +72,7 @@ impl Decoder {
         loop {
             let unit = self.parser.next(all);
             while let Some((tag, sentence)) = self.parser.fault() {
+                self.finish_all(out)?;
                 out.corrupt(tag, &sentence)?;
             }
             let Some(unit) = unit else { break };
@@ -105,6 +110,7 @@ impl Decoder {
 
     fn unit(&mut self, unit: Unit, out: &mut Out) -> Result<(), Stop> {
         self.warm_up(unit.key, unit.tag, out)?;
+        self.prepare(&unit, out)?;
         self.count += 1;
         if self.stamps.len() >= MAX_STAMPS {
             self.stamps.pop_front();
@@ -114,7 +120,13 @@ impl Decoder {
             tag: unit.tag,
             damaged: false,
         });
-        let sent = self.library.send(&unit.bytes, self.count);
+        let sent = self.send(&unit.bytes, self.count);
+        self.announce_coming(out)?;
+        self.history.push(unit, self.count);
+        self.handle_sent(self.count, sent, out)
+    }
+
+    fn announce_coming(&mut self, out: &mut Out) -> Result<(), Stop> {
         if self.format.is_none()
             && let Some((format, true)) = self.library.coming()
             && check_size(&format).is_ok()
@@ -122,14 +134,30 @@ impl Decoder {
             // The format is announced before the picture is decoded, so that the host can prepare meanwhile.
             self.announce(&format, out)?;
         }
-        if let Err(error) = sent {
-            if let Some(stamp) = self.stamps.back_mut() {
-                stamp.damaged = true;
-            }
-            self.report_fault(&error, unit.tag, out)?;
+        Ok(())
+    }
+
+    /// Handles the library's answer to a unit, which the library has decoded.
+    fn handle_outcome(
+        &mut self,
+        number: u64,
+        outcome: Result<(), Error>,
+        out: &mut Out,
+    ) -> Result<(), Stop> {
+        let stamp = self.stamps.iter().rfind(|stamp| stamp.number == number);
+        let tag = stamp.map_or(0, |stamp| stamp.tag);
+        if let Err(error) = outcome {
+            self.mark_damaged(number);
+            self.report_fault(&error, tag, out)?;
         }
-        self.history.push(unit, self.count);
-        self.take(out)
+        self.take(tag, out)
+    }
+
+    fn mark_damaged(&mut self, number: u64) {
+        let mut stamps = self.stamps.iter_mut();
+        if let Some(stamp) = stamps.rfind(|stamp| stamp.number == number) {
+            stamp.damaged = true;
+        }
     }
 
     /// After a drain, decodes again the units whose pictures the next pictures may refer to.
@@ -143,6 +171,7 @@ impl Decoder {
             let sentence = "cannot continue after a drain: the last key picture is too far back";
             return out.corrupt(tag, sentence);
         }
+        self.use_one_thread();
         for (number, bytes) in &self.history.units {
             out.begin_piece();
             // The unit's faults have been reported already.
@@ -156,6 +185,7 @@ impl Decoder {
     fn forget(&mut self) {
         self.library.flush();
         self.library.done();
+        self.ahead.forget();
     }
 
     /// Reports a fault. If a piece has several corrupt pictures, only the first one is reported.
@@ -176,10 +206,9 @@ impl Decoder {
         Ok(())
     }
 
-    /// Sends all ready pictures to the host.
-    fn take(&mut self, out: &mut Out) -> Result<(), Stop> {
+    /// Sends all ready pictures to the host. `tag` is that of the unit which the library decoded last.
+    fn take(&mut self, tag: u64, out: &mut Out) -> Result<(), Stop> {
         loop {
-            let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
             let picture = match self.library.receive() {
                 Ok(Some(picture)) => picture,
                 Ok(None) => return Ok(()),
@@ -255,7 +284,8 @@ pub(crate) fn check_size(format: &StreamFormat) -> Result<(), String> {
 impl vb3_codec::Codec for Decoder {
     fn use_threads(&mut self, count: usize) {
         if let Some(library) = Library::open(self.row, count) {
-            self.library = library;
+            let one = std::mem::replace(&mut self.library, library);
+            self.ahead.set_other(one);
         }
     }
 
@@ -270,13 +300,22 @@ impl vb3_codec::Codec for Decoder {
         self.decode_units(false, out)
     }
 
+    fn is_ahead(&self) -> bool {
+        self.ahead.is_ahead()
+    }
+
+    fn catch_up(&mut self, out: &mut Out) -> Result<(), Stop> {
+        self.finish_all(out)
+    }
+
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
         self.decode_units(true, out)?;
+        self.finish_all(out)?;
+        let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
         if let Err(error) = self.library.end() {
-            let tag = self.stamps.back().map_or(0, |stamp| stamp.tag);
             self.report_fault(&error, tag, out)?;
         }
-        let done = self.take(out);
+        let done = self.take(tag, out);
         self.forget();
         self.stamps.clear();
         self.drained = self.count;
@@ -289,6 +328,7 @@ impl vb3_codec::Codec for Decoder {
         self.forget();
         self.stamps.clear();
         self.history = History::default();
+        self.use_all_threads();
         self.drained = self.count;
         self.is_cold = false;
         self.probed = 0;

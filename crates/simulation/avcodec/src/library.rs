@@ -74,12 +74,15 @@ unsafe extern "C" {
     fn vb3_av_decoder(codec: *const c_char) -> *const c_char;
     fn vb3_av_open(codec: *const c_char, has_ten_bits: c_int, threads: c_int) -> *mut RawDecoder;
     fn vb3_av_close(av: *mut RawDecoder);
+    fn vb3_av_depth(av: *const RawDecoder) -> c_int;
+    fn vb3_av_nudge(av: *mut RawDecoder) -> c_int;
+    fn vb3_av_take_warning(av: *mut RawDecoder) -> c_int;
     fn vb3_av_send(av: *mut RawDecoder, data: *const u8, len: usize, number: i64) -> c_int;
     fn vb3_av_receive(av: *mut RawDecoder, picture: *mut RawPicture) -> c_int;
     fn vb3_av_keep_current(av: *mut RawDecoder) -> c_int;
     fn vb3_av_current(av: *const RawDecoder, picture: *mut RawPicture) -> c_int;
     fn vb3_av_flush(av: *mut RawDecoder);
-    fn vb3_av_coming(av: *const RawDecoder, format: *mut RawFormat) -> c_int;
+    fn vb3_av_coming(av: *mut RawDecoder, format: *mut RawFormat) -> c_int;
     fn vb3_av_error(error: c_int, text: *mut c_char, len: usize);
     fn vb3_av_done(av: *mut RawDecoder);
     fn vb3_av_pixels(av: *const RawDecoder) -> *const c_char;
@@ -157,8 +160,8 @@ pub(crate) struct Picture<'a> {
 }
 
 impl Library {
-    /// Opens a decoder with this many threads; H.264's always has one. Returns `None` if the library has no
-    /// decoder of this codec, or if memory is short.
+    /// Opens a decoder with this many threads. Returns `None` if the library has no decoder of this codec, or if
+    /// memory is short.
     pub(crate) fn open(row: &CodecRow, threads: usize) -> Option<Self> {
         let threads = c_int::try_from(threads).ok()?;
         // SAFETY: the call reads the name, and handles an unknown one.
@@ -172,6 +175,32 @@ impl Library {
         // SAFETY: the decoder is ours.
         let failed = unsafe { vb3_av_keep_current(library.0.as_ptr()) };
         (failed >= 0).then_some(library)
+    }
+
+    /// Returns how many access units the decoder works on at once. If there are several, [`send`](Self::send) returns
+    /// the error of the oldest of them, and [`receive`](Self::receive) its picture.
+    pub(crate) fn depth(&self) -> usize {
+        // SAFETY: the decoder is ours.
+        let depth = unsafe { vb3_av_depth(self.0.as_ptr()) };
+        usize::try_from(depth).unwrap_or(1)
+    }
+
+    /// Returns whether the library has warned of a fault since the last call or flush. Faults that the library
+    /// conceals are among them.
+    pub(crate) fn take_warning(&mut self) -> bool {
+        // SAFETY: the decoder is ours.
+        unsafe { vb3_av_take_warning(self.0.as_ptr()) != 0 }
+    }
+
+    /// Sends a unit without a picture, so that the library passes on the oldest unit that it works on. Needs a
+    /// [`depth`](Self::depth) of more than 1.
+    pub(crate) fn nudge(&mut self) -> Result<(), Error> {
+        // SAFETY: the decoder is ours.
+        let failed = unsafe { vb3_av_nudge(self.0.as_ptr()) };
+        if failed < 0 {
+            return Err(error(failed));
+        }
+        Ok(())
     }
 
     /// Decodes an access unit. Its picture has the same `number`.

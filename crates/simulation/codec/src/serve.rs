@@ -72,6 +72,17 @@ pub trait Codec {
     fn drain(&mut self, out: &mut Out) -> Result<(), Stop> {
         Ok(())
     }
+    /// Returns whether output is pending only because the codec works on several pieces at once.
+    fn is_ahead(&self) -> bool {
+        false
+    }
+    /// Passes that output to `out`. It is called while no further job waits, so that no picture waits for a later one.
+    ///
+    /// # Errors
+    /// Only those that `out` returned.
+    fn catch_up(&mut self, out: &mut Out) -> Result<(), Stop> {
+        Ok(())
+    }
     /// Drops all pending output.
     fn flush(&mut self, out: &mut Out) {}
 }
@@ -166,7 +177,7 @@ fn run(socket: Socket, limited: bool, make: MakeCodec) -> ExitCode {
             loans: Loans::default(),
         },
     };
-    while let Ok((message, fd)) = server.out.next() {
+    while let Ok((message, fd)) = server.next() {
         server.out.begin_piece();
         if server.job(&message, fd) == Err(Stop::Gone) {
             break;
@@ -223,6 +234,18 @@ impl Server {
             limits::confine().map_err(|_| Stop::Gone)?;
         }
         Ok(())
+    }
+
+    /// Returns the next job, in order. Before it waits for one, the codec passes on what it can.
+    fn next(&mut self) -> Result<(Message, Option<OwnedFd>), Stop> {
+        if self.codec.is_ahead() && !self.out.has_job()? {
+            self.out.begin_piece();
+            // A flush that has just arrived is the next job.
+            if self.codec.catch_up(&mut self.out) == Err(Stop::Gone) {
+                return Err(Stop::Gone);
+            }
+        }
+        self.out.next()
     }
 
     fn job(&mut self, message: &Message, fd: Option<OwnedFd>) -> Result<(), Stop> {
@@ -353,6 +376,18 @@ impl Out {
             }
             self.receive()?;
         }
+    }
+
+    /// Returns whether a job has arrived.
+    fn has_job(&mut self) -> Result<bool, Stop> {
+        while self.waiting.is_empty() {
+            match self.socket.receive(false) {
+                Received::Message(message, fd) => self.handle(message, fd)?,
+                Received::Nothing => return Ok(false),
+                _ => return Err(Stop::Gone),
+            }
+        }
+        Ok(true)
     }
 
     /// Waits for a message. Handles a message about output memory or loans. If the message is a job, keeps the job

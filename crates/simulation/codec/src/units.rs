@@ -51,6 +51,11 @@ pub trait Syntax: Default {
     /// continues a picture cannot.
     fn could_begin(&self, nal: &[u8]) -> bool;
 
+    /// Returns whether a picture may consist of two access units, one for each field.
+    fn has_fields(&self) -> bool {
+        false
+    }
+
     /// Processes a complete NAL unit, without start code.
     ///
     /// # Errors
@@ -90,6 +95,11 @@ pub trait Parser {
     /// Drops the bytes not yet returned.
     fn clear(&mut self);
 
+    /// Returns whether a picture may consist of two units, one for each field.
+    fn has_fields(&self) -> bool {
+        false
+    }
+
     /// Returns the number of received bytes that `next` has not returned yet.
     fn waiting(&self) -> usize {
         0
@@ -123,6 +133,10 @@ impl<S: Syntax> Parser for Cutter<S> {
 
     fn clear(&mut self) {
         self.units.clear();
+    }
+
+    fn has_fields(&self) -> bool {
+        self.syntax.has_fields()
     }
 
     fn waiting(&self) -> usize {

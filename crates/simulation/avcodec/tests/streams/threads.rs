@@ -3,28 +3,30 @@
 use crate::others::{encoded, frames};
 use crate::tools::{Driven, TestEvent, access_units, x264};
 use crate::{launch, library};
+use rand_core::Rng as _;
 use vb3_codec::{Config, Framing, Job, Kind, MAX_THREADS};
 
 const SIZE: &str = "640x368";
 
-/// Decodes a stream. Returns all events, and the number of threads of the decoder's process.
+/// Decodes a stream. Returns all events but those of consumed pieces, and the number of threads of the decoder's
+/// process.
 fn decode(kind: Kind, pieces: &[&[u8]], threads: usize) -> (Vec<TestEvent>, usize) {
     let mut driven = Driven::new(kind, &launch().with_threads(threads));
     driven.submit(Job::Configure(Config::Decoder(Framing::Auto)));
     driven.decode(pieces.iter().copied());
     let pid = driven.worker.pid().expect("a process");
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).expect("it runs");
+    let is_output = |event: &TestEvent| !matches!(event, TestEvent::Consumed(_));
+    driven.events.retain(is_output);
     (driven.events, tasks.count())
 }
 
-/// Checks that all events are the same with more threads, in the same order: no picture comes after more
-/// pieces of the stream than with one thread.
+/// Checks that all pictures and faults are the same with more threads, in the same order.
 fn expect_same(name: &str, kind: Kind, pieces: &[&[u8]]) -> Vec<TestEvent> {
     let (one, threads) = decode(kind, pieces, 1);
     for _ in 0..4 {
         let (more, further) = decode(kind, pieces, MAX_THREADS);
-        let is_threaded = kind != Kind::H264Decoder;
-        assert_eq!(further > threads, is_threaded, "{name}");
+        assert!(further > threads, "{name}");
         let differs = one.iter().zip(&more).position(|(one, more)| one != more);
         let pair = differs.map(|at| (&one[at], &more[at]));
         assert_eq!((more.len(), pair), (one.len(), None), "{name}");
@@ -75,18 +77,99 @@ fn pictures_are_the_same_with_more_threads() {
     }
 }
 
-/// With several threads, libavcodec would not conceal the missing slices.
+/// Makes a stream of HEVC.
+fn x265(options: &str) -> Vec<u8> {
+    let options = format!("-c:v libx265 -x265-params log-level=none:{options}");
+    encoded(&options, SIZE, "hevc")
+}
+
+/// Waits after each piece for all pictures that one thread passes on by then.
+#[test]
+fn no_picture_waits_for_a_later_piece() {
+    if library().is_none() {
+        return;
+    }
+    let h264 = x264(SIZE, 24, "high", "bframes=2:slices=2");
+    let hevc = x265("bframes=2:keyint=10");
+    for (kind, stream) in [(Kind::H264Decoder, h264), (Kind::HevcDecoder, hevc)] {
+        let units = match kind {
+            Kind::H264Decoder => access_units(&stream),
+            _ => stream.chunks(2000).collect(),
+        };
+        let is_picture = |event: &TestEvent| matches!(event, TestEvent::Picture { .. });
+        let mut wanted = Vec::new();
+        for threads in [1, MAX_THREADS] {
+            let mut driven = Driven::new(kind, &launch().with_threads(threads));
+            driven.submit(Job::Configure(Config::Decoder(Framing::Auto)));
+            for (tag, data) in (1..).zip(&units) {
+                driven.submit(Job::Decode { tag, data });
+                driven.wait_for(|event| *event == TestEvent::Consumed(tag));
+                let pictures = match threads {
+                    1 => driven.count(is_picture),
+                    _ => wanted.remove(0),
+                };
+                while driven.count(is_picture) < pictures {
+                    driven.wait();
+                }
+                if threads == 1 {
+                    wanted.push(pictures);
+                }
+            }
+            assert!(driven.count(is_picture) > 10, "{kind:?}");
+        }
+    }
+}
+
+/// libavcodec's threads would conceal the missing slices in another way.
 #[test]
 fn threads_conceal_the_same_errors_in_h264() {
     if library().is_none() {
         return;
     }
-    let stream = x264(SIZE, 24, "high", "slices=4");
-    let mut units = access_units(&stream);
-    for unit in units.iter_mut().skip(2).step_by(3) {
-        *unit = &unit[..unit.len() / 2];
+    for options in ["slices=4", "slices=4:bframes=3:keyint=8"] {
+        let stream = x264(SIZE, 24, "high", options);
+        let mut units = access_units(&stream);
+        for unit in units.iter_mut().skip(2).step_by(3) {
+            *unit = &unit[..unit.len() / 2];
+        }
+        let events = expect_same(options, Kind::H264Decoder, &units);
+        let is_damaged =
+            |event: &TestEvent| matches!(event, TestEvent::Picture { damaged: true, .. });
+        assert!(events.iter().any(is_damaged), "{options}");
     }
-    let events = expect_same("h264", Kind::H264Decoder, &units);
-    let is_damaged = |event: &TestEvent| matches!(event, TestEvent::Picture { damaged: true, .. });
-    assert!(events.iter().any(is_damaged));
+}
+
+/// Flips bits, from the middle of the stream on.
+#[test]
+fn damaged_streams_are_the_same_with_more_threads() {
+    if library().is_none() {
+        return;
+    }
+    let h264 = x264(SIZE, 24, "high", "bframes=2:keyint=9:slices=2");
+    let hevc = x265("bframes=2:keyint=9");
+    for (kind, stream) in [(Kind::H264Decoder, h264), (Kind::HevcDecoder, hevc)] {
+        for seed in 0..6 {
+            let mut random = rand_pcg::Pcg32::new(seed, 1);
+            let mut stream = stream.clone();
+            for _ in 0..3 {
+                let half = stream.len() / 2;
+                let at = half + random.next_u32() as usize % half;
+                stream[at] ^= 1 << (random.next_u32() % 8);
+            }
+            let pieces: Vec<&[u8]> = stream.chunks(4096).collect();
+            expect_same(&format!("{kind:?}, seed {seed}"), kind, &pieces);
+        }
+    }
+}
+
+/// A field and the next one are units of their own, but only both are a picture.
+#[test]
+fn fields_are_the_same_with_more_threads() {
+    if library().is_none() {
+        return;
+    }
+    let stream = x264(SIZE, 12, "high", "interlaced=1:bframes=1");
+    let (one, threads) = decode(Kind::H264Decoder, &access_units(&stream), 1);
+    let (more, further) = decode(Kind::H264Decoder, &access_units(&stream), MAX_THREADS);
+    assert!(further > threads && one == more);
 }

@@ -4,7 +4,7 @@ use super::Syntax;
 use h264_reader::Context;
 use h264_reader::nal::pps::PicParameterSet;
 use h264_reader::nal::slice::{PicOrderCountLsb, SliceHeader};
-use h264_reader::nal::sps::SeqParameterSet;
+use h264_reader::nal::sps::{FrameMbsFlags, SeqParameterSet};
 use h264_reader::nal::{Nal as _, NalHeader, RefNal, UnitType};
 
 /// Length of the longest parameter set that is stored, in bytes.
@@ -15,6 +15,8 @@ const MAX_SET: usize = 4096;
 #[derive(Debug, Default)]
 pub struct H264 {
     parsed: Context,
+    /// Whether one of the sequence parameter sets allows fields.
+    has_fields: bool,
 }
 
 /// A picture's id: equal in slices of one picture, different in the next picture (H.264 7.4.1.2.4).
@@ -63,6 +65,10 @@ impl Syntax for H264 {
         }
     }
 
+    fn has_fields(&self) -> bool {
+        self.has_fields
+    }
+
     fn take(&mut self, nal: &[u8]) -> Result<(), String> {
         let kind = nal.first().map_or(0, |header| header & 0x1f);
         if !matches!(kind, 7 | 8) {
@@ -75,6 +81,7 @@ impl Syntax for H264 {
         if kind == 7 {
             let sps = SeqParameterSet::from_bits(whole.rbsp_bits())
                 .map_err(|e| format!("the sequence parameter set cannot be read: {e:?}"))?;
+            self.has_fields |= matches!(sps.frame_mbs_flags, FrameMbsFlags::Fields { .. });
             self.parsed.put_seq_param_set(sps);
         } else {
             let pps = PicParameterSet::from_bits(&self.parsed, whole.rbsp_bits())
