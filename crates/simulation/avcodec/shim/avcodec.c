@@ -170,6 +170,13 @@ static void use_threads(AVCodecContext *context, const AVCodec *codec, int threa
 	int by_frame = (is_h264 || codec->id == AV_CODEC_ID_HEVC) && is_known_version();
 	context->thread_count = is_h264 && !by_frame ? 1 : threads;
 	context->thread_type = by_frame ? FF_THREAD_FRAME : FF_THREAD_SLICE;
+#if LIBAVCODEC_VERSION_MAJOR < 60
+	// Later versions call get_buffer from any thread without asking.
+	_Pragma("GCC diagnostic push");
+	_Pragma("GCC diagnostic ignored \"-Wdeprecated-declarations\"");
+	context->thread_safe_callbacks = 1;
+	_Pragma("GCC diagnostic pop");
+#endif
 	// libdav1d would work on several pictures. libavcodec 59 has no option max_frame_delay to prevent that.
 	if (codec->id == AV_CODEC_ID_AV1)
 		context->flags |= AV_CODEC_FLAG_LOW_DELAY;
@@ -213,6 +220,7 @@ struct vb3_av *vb3_av_open(const char *codec, int has_ten_bits, int threads)
 	av->context->strict_std_compliance = FF_COMPLIANCE_STRICT;
 	if (avcodec_open2(av->context, found, NULL) < 0)
 		goto failed;
+	atomic_store(&av->has_warned, 0);
 	av->depth = av->context->active_thread_type & FF_THREAD_FRAME ? av->context->thread_count : 1;
 	return av;
 failed:

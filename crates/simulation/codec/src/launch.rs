@@ -155,8 +155,8 @@ impl Launch {
 
     /// Lets decoders use this many threads, 1 to [`MAX_THREADS`]. Without this call, they use one.
     ///
-    /// The stateful decoders of a library use them, except for H.264's. The pictures and their order stay the
-    /// same, and no picture waits for a later one.
+    /// The stateful decoders of a library use them. The pictures and their order stay the same, and no picture waits
+    /// for a later piece of the stream. It may come after [`Event::Consumed`](crate::Event::Consumed) of its piece.
     #[must_use]
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads.clamp(1, MAX_THREADS);

@@ -11,7 +11,8 @@
 //!   more, from the first unit on whose outcome is not known yet it also passes on pictures and errors, and it stays
 //!   until the next flush. All pictures before that are right: a picture is passed on only after all units up to its
 //!   own were decoded without a warning. If the second-last key picture is too far back (`MAX_KEPT`), the threads go on
-//!   instead, and conceal the fault in their way.
+//!   instead, and conceal the fault in their way. With one thread, concealed parts may differ, too: the library also uses
+//!   memory of earlier pictures for them, which depends on where decoding began.
 //! - A unit without a picture may not separate two fields of one picture. So one thread decodes streams with fields.
 
 use super::{Decoder, Unit};

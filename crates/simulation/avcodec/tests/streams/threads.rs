@@ -21,15 +21,31 @@ fn decode(kind: Kind, pieces: &[&[u8]], threads: usize) -> (Vec<TestEvent>, usiz
     (driven.events, tasks.count())
 }
 
+/// Describes an event without its pixels.
+fn name_of(event: &TestEvent) -> String {
+    match event {
+        TestEvent::Picture { tag, damaged, .. } => format!("picture {tag}, damaged: {damaged}"),
+        other => format!("{other:?}"),
+    }
+}
+
 /// Checks that all pictures and faults are the same with more threads, in the same order.
 fn expect_same(name: &str, kind: Kind, pieces: &[&[u8]]) -> Vec<TestEvent> {
+    expect_same_before(name, kind, pieces, u64::MAX)
+}
+
+/// As `expect_same`, but compares the pixels only of pictures with tags below `end`.
+fn expect_same_before(name: &str, kind: Kind, pieces: &[&[u8]], end: u64) -> Vec<TestEvent> {
     let (one, threads) = decode(kind, pieces, 1);
     for _ in 0..4 {
         let (more, further) = decode(kind, pieces, MAX_THREADS);
         assert!(further > threads, "{name}");
-        let differs = one.iter().zip(&more).position(|(one, more)| one != more);
-        let pair = differs.map(|at| (&one[at], &more[at]));
-        assert_eq!((more.len(), pair), (one.len(), None), "{name}");
+        let names = |events: &[TestEvent]| events.iter().map(name_of).collect::<Vec<_>>();
+        assert_eq!(names(&more), names(&one), "{name}");
+        for (one, more) in one.iter().zip(&more) {
+            let is_before = matches!(one, TestEvent::Picture { tag, .. } if *tag < end);
+            assert!(one == more || !is_before, "{name}: {}", name_of(one));
+        }
     }
     one
 }
@@ -139,7 +155,8 @@ fn threads_conceal_the_same_errors_in_h264() {
     }
 }
 
-/// Flips bits, from the middle of the stream on.
+/// Flips bits, from the middle of the stream on. libavcodec's repair of H.264 reads memory of earlier pictures, so
+/// repaired pixels depend on where decoding began.
 #[test]
 fn damaged_streams_are_the_same_with_more_threads() {
     if library().is_none() {
@@ -151,13 +168,16 @@ fn damaged_streams_are_the_same_with_more_threads() {
         for seed in 0..6 {
             let mut random = rand_pcg::Pcg32::new(seed, 1);
             let mut stream = stream.clone();
+            let mut first = stream.len();
             for _ in 0..3 {
                 let half = stream.len() / 2;
                 let at = half + random.next_u32() as usize % half;
                 stream[at] ^= 1 << (random.next_u32() % 8);
+                first = first.min(at);
             }
             let pieces: Vec<&[u8]> = stream.chunks(4096).collect();
-            expect_same(&format!("{kind:?}, seed {seed}"), kind, &pieces);
+            let name = format!("{kind:?}, seed {seed}");
+            expect_same_before(&name, kind, &pieces, first as u64 / 4096);
         }
     }
 }
