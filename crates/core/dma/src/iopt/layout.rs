@@ -198,18 +198,14 @@ impl Geometry {
         1 << self.shift(height)
     }
 
-    /// Returns the number of entries of a table of this height.
-    pub(super) const fn entries(&self, height: u32) -> u64 {
-        if height + 1 == self.levels {
-            1 << self.root_index_bits
-        } else {
-            1 << self.index_bits
-        }
+    /// Returns the number of entries of a table below the root.
+    pub(super) const fn entries(&self) -> u64 {
+        1 << self.index_bits
     }
 
     /// Returns the mask of an index into a table below the root.
     pub(super) const fn index_mask(&self) -> u64 {
-        (1 << self.index_bits) - 1
+        self.entries() - 1
     }
 
     /// Returns the height of the largest entry that fits `len` and the alignment of both addresses.
@@ -226,11 +222,11 @@ impl Geometry {
         height
     }
 
-    /// Returns how many whole entries the `len` bytes from `iova` on take in the table that has the first of them.
+    /// Returns how many whole entries the `len` bytes from `iova` on take in the table that has the first of them. A
+    /// root may be larger than other tables. It counts as several tables of their size, side by side.
     #[inline]
     pub(super) fn run(&self, iova: u64, height: u32, len: u64) -> u64 {
-        let entries = self.entries(height);
-        let left = entries - (iova >> self.shift(height) & (entries - 1));
+        let left = self.entries() - (iova >> self.shift(height) & self.index_mask());
         left.min(len >> self.shift(height))
     }
 

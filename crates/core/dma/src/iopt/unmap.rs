@@ -99,7 +99,7 @@ impl PageTable {
         let below = path.height.checked_sub(1).ok_or(Error::Invalid)?;
         let table = spare.pop(mem).ok_or(Error::Invalid)?;
         let attributes = geo.bits.attributes(path.entry);
-        let entries = geo.entries(below);
+        let entries = geo.entries();
         let mut part = phys;
         mem.write_each(table, entries, || {
             let leaf = geo.leaf(below, part, attributes);
