@@ -19,7 +19,7 @@
 //!
 //! This module makes no system call.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,8 @@ use vb3_frontend::{Errno, FdIdentity};
 
 use super::Watched;
 
-const MAX_ENTRIES: usize = 1 << 16;
+/// Maximum number of entries of one number. There are at most 256 reserved numbers.
+const MAX_THREADS: usize = 1 << 10;
 /// Maximum number of pairs of threads that are known to have different descriptor tables.
 const MAX_PAIRS: usize = 1 << 16;
 /// Maximum number of doubts that one call leaves. Later calls leave the others.
@@ -103,7 +104,6 @@ type Pair = (u32, u32);
 pub(crate) struct NumberTable {
     /// The entries by number, then by thread.
     known: RefCell<BTreeMap<u32, HashMap<u32, Known>>>,
-    count: Cell<usize>,
     closing: Vec<Closing>,
     /// Processes that get no entries, because a thread other than the leader made an exec. That thread's
     /// id ends with the exec.
@@ -136,16 +136,15 @@ impl NumberTable {
         }
         let found = look()?;
         if let Some(id) = found
-            && self.count.get() < MAX_ENTRIES
             && may_be_kept()
         {
             let (process, fd) = (pid(), fd.cast_unsigned());
-            if !self.unkept.contains(&process) && !self.may_be_closing((tid, process), fd) {
-                let known = Known { id, process };
-                let mut all = self.known.borrow_mut();
-                let before = all.entry(fd).or_default().insert(tid, known);
-                let added = usize::from(before.is_none());
-                self.count.update(|count| count + added);
+            let mut known = self.known.borrow_mut();
+            let is_full = known.get(&fd).is_some_and(|of| of.len() >= MAX_THREADS);
+            let is_unkept = is_full || self.unkept.contains(&process);
+            if !is_unkept && !self.may_be_closing((tid, process), fd) {
+                let of = known.entry(fd).or_default();
+                of.insert(tid, Known { id, process });
             }
         }
         Ok(found)
@@ -179,15 +178,11 @@ impl NumberTable {
         let ((tid, process), (first, last)) = (closer, numbers);
         if first <= last {
             let (apart, doubts) = (&self.apart, self.doubts.get_mut());
-            let mut dropped = 0;
             let gone = self.known.get_mut().extract_if(first..=last, |_, of| {
-                let before = of.len();
                 of.retain(|tid, known| !may_share(apart, doubts, closer, (*tid, known.process)));
-                dropped += before - of.len();
                 of.is_empty()
             });
             gone.for_each(drop);
-            self.count.update(|count| count - dropped);
         }
         // A thread makes one call at a time, so its earlier close is over.
         self.closing
@@ -279,9 +274,9 @@ impl NumberTable {
 
     fn forget(&mut self, threads: &[u32]) {
         self.known.get_mut().retain(|_, of| {
-            let gone = threads.iter().filter(|tid| of.remove(tid).is_some());
-            let gone = gone.count();
-            self.count.update(|count| count - gone);
+            for tid in threads {
+                of.remove(tid);
+            }
             !of.is_empty()
         });
     }

@@ -250,14 +250,13 @@ impl Table {
         process: u32,
         closed: impl Iterator<Item = FdIdentity>,
     ) -> bool {
-        let nodes: HashSet<usize> = closed
-            .filter_map(|id| match self.find(id)? {
-                Target::Device(file) => self.device(file)?.node,
-                _ => None,
-            })
-            .collect();
-        let close = |had, node| self.locks.close(process, node) || had;
-        nodes.into_iter().fold(false, close)
+        closed.fold(false, |had, id| match self.find(id) {
+            Some(Target::Device(file)) => {
+                let node = self.device(file).and_then(|of| of.node);
+                node.is_some_and(|node| self.locks.close(process, node)) || had
+            }
+            _ => had,
+        })
     }
 }
 
