@@ -7,7 +7,7 @@ use crate::vtd::Bdf;
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use vb3_dma::mapped::{Bidirectional, Coherent, DmaDevice, FromDevice, Mapped, Raw, ToDevice};
-use vb3_dma::{Attrs, Direction, DmaAddr, Error, Lock as _};
+use vb3_dma::{Attrs, Direction, DmaAddr, Error};
 
 type Mapping<D> = Mapped<&'static Dma, Raw, D>;
 

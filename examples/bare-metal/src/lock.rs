@@ -1,7 +1,7 @@
 //! The lock that this machine provides to the mapping layer.
 
 use crate::irq;
-use vb3_dma::{Lock, Locks};
+use vb3_dma::Locks;
 
 /// A lock for data that interrupt handlers use. It disables interrupts while it is held.
 pub(crate) struct Spin<T>(spin::Mutex<T>);
@@ -10,14 +10,8 @@ impl<T> Spin<T> {
     pub(crate) const fn holding(value: T) -> Self {
         Self(spin::Mutex::new(value))
     }
-}
 
-impl<T> Lock<T> for Spin<T> {
-    fn new(value: T) -> Self {
-        Self::holding(value)
-    }
-
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
         irq::without(|| act(&mut self.0.lock()))
     }
 }
@@ -27,4 +21,12 @@ pub(crate) struct SpinLocks;
 
 impl Locks for SpinLocks {
     type Lock<T> = Spin<T>;
+
+    fn new_lock<T>(value: T) -> Spin<T> {
+        Spin::holding(value)
+    }
+
+    fn with<T, R>(lock: &Spin<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        lock.with(act)
+    }
 }

@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Lock as _, Mapper, PageRequest, PhysAddr,
+    DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Mapper, PageRequest, PhysAddr,
     Platform, Prot, Segment, SegmentKind,
 };
 

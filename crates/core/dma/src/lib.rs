@@ -5,7 +5,7 @@
 //! [`DmaOps`] over a [`Platform`]. An operating system with its own DMA layer implements [`DmaOps`]
 //! directly.
 //!
-//! The crate starts no threads, and reads no clock and no file: the host chooses the [`Lock`] and reports the
+//! The crate starts no threads, and reads no clock and no file: the host chooses the [locks](Locks) and reports the
 //! time. Values from outside never cause a panic, and sizes use checked arithmetic.
 #![doc = include_str!("../README.md")]
 #![doc = include_str!("reference.md")]
@@ -18,7 +18,6 @@ extern crate alloc;
 extern crate std;
 
 mod addr;
-mod clock;
 mod counters;
 mod error;
 pub mod iopt;
@@ -34,10 +33,9 @@ mod ranges;
 mod types;
 
 pub use addr::{DmaAddr, PhysAddr};
-pub use clock::Clock;
 pub use counters::{Counters, Live};
 pub use error::{Constraint, Error, Reason};
-pub use lock::{Lock, Locks, NoLocks};
+pub use lock::{Locks, NoLocks};
 #[cfg(feature = "alloc")]
 pub use mapper::{Mapper, Mapping, Memory, Vmap};
 pub use ops::{DmaOps, contiguous_len};

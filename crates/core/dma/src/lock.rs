@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-/// A lock around a value, so that only one context uses the value at a time.
+/// A host's kind of lock. A lock is around a value, so that only one context uses the value at a time.
 ///
 /// While the layer holds a lock, it does not call the host, and does not allocate or free. In one case only, it holds
 /// two locks: when it gives an index to a device that the host does not number, it takes the lock of the device list,
@@ -18,19 +18,16 @@ use core::cell::RefCell;
 /// no such handlers, a mutex suffices.
 ///
 /// # Requirements on the implementer
-/// `with` runs `act` exactly once. Two calls for one value never run `act` at the same time.
-pub trait Lock<T> {
-    /// Makes a lock around a value.
-    fn new(value: T) -> Self;
-
-    /// Calls `act` with exclusive access to the value.
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R;
-}
-
-/// A host's kind of lock, for values of any type.
+/// `with` runs `act` exactly once. Two calls for one lock never run `act` at the same time.
 pub trait Locks {
     /// The lock around a value of type `T`.
-    type Lock<T>: Lock<T>;
+    type Lock<T>;
+
+    /// Makes a lock around a value.
+    fn new_lock<T>(value: T) -> Self::Lock<T>;
+
+    /// Calls `act` with exclusive access to the lock's value.
+    fn with<T, R>(lock: &Self::Lock<T>, act: impl FnOnce(&mut T) -> R) -> R;
 }
 
 /// No locks, for a host that calls the layer from one context only. Mappers with `NoLocks` are not `Sync`,
@@ -40,16 +37,14 @@ pub struct NoLocks;
 
 impl Locks for NoLocks {
     type Lock<T> = RefCell<T>;
-}
 
-impl<T> Lock<T> for RefCell<T> {
-    fn new(value: T) -> Self {
-        Self::new(value)
+    fn new_lock<T>(value: T) -> RefCell<T> {
+        RefCell::new(value)
     }
 
     #[inline]
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+    fn with<T, R>(lock: &RefCell<T>, act: impl FnOnce(&mut T) -> R) -> R {
         // No panic: the cell is not borrowed already, because `act` never uses the same lock again.
-        act(&mut self.borrow_mut())
+        act(&mut lock.borrow_mut())
     }
 }

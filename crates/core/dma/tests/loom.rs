@@ -7,7 +7,7 @@ use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use vb3_dma::{
     Attrs, BounceMode, DeviceInfo, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, IommuInfo,
-    Limits, Lock, Locks, Mapper, Mapping, Memory, PageRequest, PhysAddr, Platform, Prot, Segment,
+    Limits, Locks, Mapper, Mapping, Memory, PageRequest, PhysAddr, Platform, Prot, Segment,
     SegmentKind,
 };
 
@@ -16,19 +16,15 @@ const PAGE: u64 = 4096;
 #[derive(Debug)]
 struct Modelled;
 
-struct Guarded<T>(Mutex<T>);
-
 impl Locks for Modelled {
-    type Lock<T> = Guarded<T>;
-}
+    type Lock<T> = Mutex<T>;
 
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+    fn new_lock<T>(value: T) -> Mutex<T> {
+        Mutex::new(value)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().unwrap())
+    fn with<T, R>(lock: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut lock.lock().unwrap())
     }
 }
 

@@ -11,8 +11,9 @@ use crate::{
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering::{Acquire, Release};
-use vb3_dma::{Clock, Direction, DmaOps, DmaSegment, Lock, Locks, NoLocks};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use portable_atomic::AtomicU64;
+use vb3_dma::{Direction, DmaOps, DmaSegment, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
 type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
@@ -178,7 +179,8 @@ impl Changes {
 pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     ops: O,
     observer: W,
-    clock: Clock<L>,
+    /// The time that the host set, in nanoseconds of its clock.
+    now_ns: AtomicU64,
     memories: Table<SharedMemory<O>, L>,
     bufs: Table<BufInfo, L>,
     imports: Table<Imported<O::Device>, L>,
@@ -207,13 +209,13 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         Self {
             ops,
             observer,
-            clock: Clock::new(),
+            now_ns: AtomicU64::new(0),
             memories: Table::new(Self::LIMIT),
             bufs: Table::new(Self::LIMIT),
             imports: Table::new(Self::LIMIT),
-            fences: L::Lock::new(Fences::new()),
+            fences: L::new_lock(Fences::new()),
             imported_fences: AtomicUsize::new(0),
-            changes: L::Lock::new(Changes::default()),
+            changes: L::new_lock(Changes::default()),
             placer: None,
         }
     }
@@ -244,19 +246,19 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         Cx {
             ops: &self.ops,
             observer: &self.observer,
-            now_ns: self.clock.get(),
+            now_ns: self.now_ns.load(Relaxed),
         }
     }
 
     /// Sets the time, in nanoseconds of the host's clock, for the records of later events.
     pub fn set_now(&self, now_ns: u64) {
-        self.clock.set(now_ns);
+        self.now_ns.store(now_ns, Relaxed);
     }
 
     /// Locks the fences of all memories, and calls `act` with them and with the time.
     pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
-        let now_ns = self.clock.get();
-        self.fences.with(|fences| {
+        let now_ns = self.now_ns.load(Relaxed);
+        L::with(&self.fences, |fences| {
             let result = act(fences, now_ns);
             self.imported_fences.store(fences.imported(), Release);
             result
@@ -305,14 +307,14 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// memory's users lists them again when this number has changed.
     #[must_use]
     pub fn changes(&self) -> u64 {
-        self.changes.with(|changes| changes.count)
+        L::with(&self.changes, |changes| changes.count)
     }
 
     /// Returns the ids of memories that changed since the last call; an id may repeat. Changes of a memory
     /// are its creation, its removal, and changes of its handles or attachments. `None` after more than 64
     /// changes or a change outside the registry; any memory may have changed then.
     pub fn take_changed(&self) -> Option<Vec<MemoryId>> {
-        self.changes.with(|changes| {
+        L::with(&self.changes, |changes| {
             let memories = core::mem::take(&mut changes.memories);
             (!core::mem::take(&mut changes.more)).then_some(memories)
         })
@@ -320,12 +322,12 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 
     /// Records that memory outside the registry, such as a program's, has gained or lost a user.
     pub fn note_change_elsewhere(&self) {
-        self.changes.with(|changes| changes.note(None));
+        L::with(&self.changes, |changes| changes.note(None));
     }
 
     /// Records a change that has already been made, so that a caller that sees the record also sees the change.
     fn note_change(&self, id: MemoryId) {
-        self.changes.with(|changes| changes.note(Some(id)));
+        L::with(&self.changes, |changes| changes.note(Some(id)));
     }
 
     /// Allocates a memory with one user: a queue's plane.

@@ -5,7 +5,7 @@ use crate::slab::Slot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use once_cell::race::OnceBox;
-use vb3_dma::{Lock, Locks};
+use vb3_dma::Locks;
 
 /// Number of slots in the first chunk. Each further chunk has twice as many as the one before it.
 const FIRST: u32 = 16;
@@ -63,7 +63,7 @@ impl<T, L: Locks> Table<T, L> {
     pub fn new(limit: u32) -> Self {
         Self {
             chunks: [const { OnceBox::new() }; CHUNKS],
-            vacant: L::Lock::new(Vacant::default()),
+            vacant: L::new_lock(Vacant::default()),
             limit: limit.min(Self::LIMIT),
         }
     }
@@ -77,7 +77,7 @@ impl<T, L: Locks> Table<T, L> {
         let Some((index, slot)) = vacancy.and_then(|index| Some((index, self.slot(index)?))) else {
             return Err(value);
         };
-        Ok(slot.with(|slot| {
+        Ok(L::with(slot, |slot| {
             slot.value = Some(value);
             slot.key(index)
         }))
@@ -85,8 +85,7 @@ impl<T, L: Locks> Table<T, L> {
 
     /// Calls `act` with an entry, which stays locked meanwhile; `None` if the entry does not exist.
     pub fn with<R>(&self, key: SlabKey, act: impl FnOnce(&mut T) -> R) -> Option<R> {
-        self.slot(key.index)?
-            .with(|slot| slot.get_mut(key).map(act))
+        L::with(self.slot(key.index)?, |slot| slot.get_mut(key).map(act))
     }
 
     /// Takes an entry out of the table and returns its value.
@@ -97,15 +96,15 @@ impl<T, L: Locks> Table<T, L> {
     /// Takes an entry out if `decide` returns true for it. The entry stays locked from decision to removal.
     pub fn remove_if(&self, key: SlabKey, decide: impl FnOnce(&mut T) -> bool) -> Option<T> {
         let slot = self.slot(key.index)?;
-        let value = slot.with(|slot| slot.take_if(key, decide))?;
-        self.vacant.with(|vacant| vacant.free.push(key.index));
+        let value = L::with(slot, |slot| slot.take_if(key, decide))?;
+        L::with(&self.vacant, |vacant| vacant.free.push(key.index));
         Some(value)
     }
 
     /// Returns the number of entries.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.vacant.with(|vacant| {
+        L::with(&self.vacant, |vacant| {
             let used = usize::try_from(vacant.next).unwrap_or(usize::MAX);
             used.saturating_sub(vacant.free.len())
         })
@@ -120,10 +119,11 @@ impl<T, L: Locks> Table<T, L> {
     /// Returns the keys of all entries. The iterator reads each slot when it comes to it, so other threads
     /// may insert and remove entries meanwhile.
     pub fn keys(&self) -> impl Iterator<Item = SlabKey> + '_ {
-        let next = self.vacant.with(|vacant| vacant.next);
+        let next = L::with(&self.vacant, |vacant| vacant.next);
         (0..next).filter_map(|index| {
-            self.slot(index)?
-                .with(|slot| slot.value.is_some().then_some(slot.key(index)))
+            L::with(self.slot(index)?, |slot| {
+                slot.value.is_some().then_some(slot.key(index))
+            })
         })
     }
 
@@ -144,7 +144,7 @@ impl<T, L: Locks> Table<T, L> {
         // Other threads may take all slots that this thread added. Each attempt adds slots up to the limit,
         // so the loop ends.
         loop {
-            let (index, end) = self.vacant.with(|vacant| (vacant.take(), vacant.end));
+            let (index, end) = L::with(&self.vacant, |vacant| (vacant.take(), vacant.end));
             if index.is_some() || end >= self.limit {
                 return index;
             }
@@ -159,7 +159,7 @@ impl<T, L: Locks> Table<T, L> {
         let len = usize::try_from(most.min(self.limit.saturating_sub(start))).ok()?;
         let mut slots = Vec::new();
         slots.try_reserve_exact(len).ok()?;
-        slots.resize_with(len, || L::Lock::new(Slot::EMPTY));
+        slots.resize_with(len, || L::new_lock(Slot::EMPTY));
         let end = start.saturating_add(u32::try_from(len).ok()?);
         let mut free = Vec::new();
         free.try_reserve_exact(usize::try_from(end).ok()?).ok()?;
@@ -168,7 +168,7 @@ impl<T, L: Locks> Table<T, L> {
         one.push(slots.into_boxed_slice());
         // If another thread was faster, its chunk is kept and this one is dropped.
         let _slower = self.chunks.get(chunk)?.set(Box::try_from(one).ok()?);
-        let _former = self.vacant.with(|vacant| {
+        let _former = L::with(&self.vacant, |vacant| {
             if vacant.end == start {
                 free.append(&mut vacant.free);
                 core::mem::swap(&mut free, &mut vacant.free);

@@ -9,8 +9,8 @@ use loom::sync::{Arc, Mutex};
 use std::collections::BTreeMap;
 use std::sync::MutexGuard;
 use vb3_dma::{
-    Attrs, DeviceInfo, Direction, DmaAddr, Error, IommuInfo, Limits, Lock, Locks, Mapper,
-    PageRequest, PhysAddr, Platform, Prot, Segment, SegmentKind,
+    Attrs, DeviceInfo, Direction, DmaAddr, Error, IommuInfo, Limits, Locks, Mapper, PageRequest,
+    PhysAddr, Platform, Prot, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{Owner, Usage};
 use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
@@ -22,19 +22,15 @@ const DISPLAY: u8 = 1;
 #[derive(Debug)]
 struct Modelled;
 
-struct Guarded<T>(Mutex<T>);
-
 impl Locks for Modelled {
-    type Lock<T> = Guarded<T>;
-}
+    type Lock<T> = Mutex<T>;
 
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+    fn new_lock<T>(value: T) -> Mutex<T> {
+        Mutex::new(value)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().unwrap())
+    fn with<T, R>(lock: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut lock.lock().unwrap())
     }
 }
 

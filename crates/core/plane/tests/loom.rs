@@ -4,8 +4,7 @@
 
 use loom::sync::{Arc, Mutex};
 use vb3_dma::{
-    DeviceInfo, Error, Limits, Lock, Locks, Mapper, PageRequest, PhysAddr, Platform, Segment,
-    SegmentKind,
+    DeviceInfo, Error, Limits, Locks, Mapper, PageRequest, PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dmabuf::BufRef;
 use vb3_plane::{Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes};
@@ -17,19 +16,15 @@ const DISPLAY: Device<u8> = Device::contig(1);
 #[derive(Debug)]
 struct Modelled;
 
-struct Guarded<T>(Mutex<T>);
-
 impl Locks for Modelled {
-    type Lock<T> = Guarded<T>;
-}
+    type Lock<T> = Mutex<T>;
 
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+    fn new_lock<T>(value: T) -> Mutex<T> {
+        Mutex::new(value)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().unwrap())
+    fn with<T, R>(lock: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut lock.lock().unwrap())
     }
 }
 

@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use vb3_dma::mapped::ToDevice;
 use vb3_dma::{
-    Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks,
-    Mapper, PhysAddr, Platform as _, Segment,
+    Attrs, BounceMode, Caching, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Locks, Mapper,
+    PhysAddr, Platform as _, Segment,
 };
 use vb3_dma_test::fake::{Fake, FakeUser, Setup, ram, sram};
 use vb3_machine::Spot;
@@ -38,19 +38,15 @@ fn ask() {
 /// Locks of a host whose heap must not be used while interrupts are off.
 struct Watched;
 
-struct Guarded<T>(RefCell<T>);
-
 impl Locks for Watched {
-    type Lock<T> = Guarded<T>;
-}
+    type Lock<T> = RefCell<T>;
 
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(RefCell::new(value))
+    fn new_lock<T>(value: T) -> RefCell<T> {
+        RefCell::new(value)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        let mut value = self.0.borrow_mut();
+    fn with<T, R>(lock: &RefCell<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = lock.borrow_mut();
         HELD.set(HELD.get() + 1);
         TAKEN.set(TAKEN.get() + 1);
         let answer = act(&mut value);

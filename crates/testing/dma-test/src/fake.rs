@@ -37,7 +37,7 @@ mod memory;
 mod user;
 
 pub use host::{FakePages, FakeVmap};
-pub use locks::{CountedLock, CountedLocks, MutexLock, Mutexes};
+pub use locks::{CountedLocks, Mutexes};
 pub use memory::{DIRT, LINE, PAGE};
 pub use user::{FakePinned, FakeUser};
 

@@ -3,13 +3,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vb3_dma::iopt::{Config, Format, PageTable, TableMemory};
 use vb3_dma::{
-    BounceMode, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Lock, PageRequest, PhysAddr,
-    Platform, Prot, Segment,
+    BounceMode, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, PageRequest, PhysAddr, Platform,
+    Prot, Segment,
 };
-use vb3_dma_test::fake::MutexLock;
 
 pub(crate) const PAGE: u64 = 4096;
 /// The device behind the IOMMU, and the one that bounces everything.
@@ -219,19 +219,22 @@ impl Platform for Bench {
 
 /// Padded to 128 bytes against false sharing.
 #[repr(align(128))]
-pub(crate) struct Apart(MutexLock<Table>);
+pub(crate) struct Apart(Mutex<Table>);
 
 /// Devices, each with its own page table and lock. If the list is empty, devices have no IOMMU.
 pub(crate) struct Devices(Vec<Apart>);
 
 impl Devices {
     pub(crate) fn new(count: usize) -> Self {
-        let table = |_| Apart(MutexLock::new(Table::new(PAGE)));
+        let table = |_| Apart(Mutex::new(Table::new(PAGE)));
         Self((0..count).map(table).collect())
     }
 
     fn with<R>(&self, dev: u32, act: impl FnOnce(&mut Table) -> R) -> R {
-        self.0[dev as usize].0.with(act)
+        act(&mut self.0[dev as usize]
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -5,7 +5,7 @@ extern crate alloc;
 
 use alloc::{collections::BTreeMap, vec, vec::Vec};
 use vb3_dma::{
-    Caching, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Lock, Locks, PageRequest,
+    Caching, Constraint, DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Locks, PageRequest,
     PhysAddr, Platform, Prot, RangeAllocator, Segment,
 };
 
@@ -121,18 +121,13 @@ impl Platform for Host {
 /// The host's locks.
 #[allow(dead_code, reason = "some examples run in one context")]
 pub(crate) struct SpinLocks;
-#[allow(dead_code, reason = "some examples run in one context")]
-pub(crate) struct Spin<T>(spin::Mutex<T>);
-
 impl Locks for SpinLocks {
-    type Lock<T> = Spin<T>;
-}
+    type Lock<T> = spin::Mutex<T>;
 
-impl<T> Lock<T> for Spin<T> {
-    fn new(value: T) -> Self {
-        Self(spin::Mutex::new(value))
+    fn new_lock<T>(value: T) -> spin::Mutex<T> {
+        spin::Mutex::new(value)
     }
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock())
+    fn with<T, R>(lock: &spin::Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut lock.lock())
     }
 }

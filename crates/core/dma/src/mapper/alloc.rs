@@ -7,7 +7,7 @@ use super::{
     total_len,
 };
 use crate::{
-    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Lock, Locks,
+    Attrs, Caching, Coherency, Constraint, DeviceInfo, Direction, DmaOps, Error, Locks,
     PageRequest, PhysAddr, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
@@ -241,7 +241,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 return Err(err);
             }
         };
-        self.live.with(|live| live.allocs += 1);
+        L::with(&self.live, |live| live.allocs += 1);
         extent.entry = Some(key);
         let kind = Kind::Pages(ManuallyDrop::new(pages), None);
         Ok(Memory { extent, kind })
@@ -304,15 +304,17 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Counts pages that the layer has got from the host.
     pub(super) fn count_pages(&self, len: u64) {
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_add(len));
+        L::with(&self.live, |live| {
+            live.page_bytes = live.page_bytes.saturating_add(len)
+        });
     }
 
     /// Gives counted pages back to the host.
     pub(super) fn give_pages(&self, pages: P::Pages, len: u64) {
         self.platform.free_pages(pages);
-        self.live
-            .with(|live| live.page_bytes = live.page_bytes.saturating_sub(len));
+        L::with(&self.live, |live| {
+            live.page_bytes = live.page_bytes.saturating_sub(len)
+        });
     }
 
     /// Ends a handle of memory. For an allocation, also ends the mapping of the device that requested it. If that
@@ -324,7 +326,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             (Kind::Pages(pages, own), Some(key)) => {
                 match &own {
                     Some(own) => self.end_own(own, key, held),
-                    None => self.live.with(|live| live.allocs -= 1),
+                    None => L::with(&self.live, |live| live.allocs -= 1),
                 }
                 self.give_up(key, Origin::Pages(pages, held));
             }
@@ -339,14 +341,14 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 self.give_up(key, Origin::Pinned(pinned, extent.len, wrote));
             }
             (Kind::Lent, _) => {
-                self.live.with(|live| live.handles -= 1);
+                L::with(&self.live, |live| live.handles -= 1);
                 // Afterwards, the caller may reuse the memory.
                 if self.flush().is_err() {
                     self.set_stuck(&extent.segments, self.platform.page_size());
                 }
             }
             (Kind::Shared(_), entry) => {
-                self.live.with(|live| live.handles -= 1);
+                L::with(&self.live, |live| live.handles -= 1);
                 self.put(entry);
             }
             (_, None) => {}

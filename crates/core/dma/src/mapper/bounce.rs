@@ -13,8 +13,7 @@ use super::List;
 use super::{Facts, Mapper, granule_error, join_segment, round_up, total_len};
 use crate::ranges::{RangeAllocator, RangeRoom};
 use crate::{
-    Attrs, BounceMode, Constraint, Error, Lock, Locks, PhysAddr, Platform, Reason, Segment,
-    SegmentKind,
+    Attrs, BounceMode, Constraint, Error, Locks, PhysAddr, Platform, Reason, Segment, SegmentKind,
 };
 use core::num::NonZeroU64;
 
@@ -378,7 +377,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let whole = keep.checked_add(len).and_then(|n| round_up(n, granule));
         let whole = whole.ok_or(Error::Invalid)?;
         let taken = RangeRoom::retry(|room| {
-            pool.with(|slots| slots.take_with(room, whole, align, u64::MAX))
+            L::with(pool, |slots| slots.take_with(room, whole, align, u64::MAX))
         });
         let start = taken.map_err(|err| match err.reason() {
             Some(reason) if reason.constraint == Constraint::BouncePool => {
@@ -403,7 +402,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         for run in runs {
             let (start, len) = run.slots;
             // If the slots are not taken, this fails and changes nothing.
-            let _ = pool.with(|slots| slots.give_back(start, len));
+            let _ = L::with(pool, |slots| slots.give_back(start, len));
         }
     }
 }

@@ -97,7 +97,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Updates the layer's time to `now_ns`, in nanoseconds. Flushes ranges that have waited for 10 ms. Ranges whose
     /// flush fails wait for the next call.
     pub fn tick(&self, now_ns: u64) {
-        let now = self.clock.advance(now_ns);
+        let now = self.now_ns.fetch_max(now_ns, Ordering::Relaxed).max(now_ns);
         for slot in 0..self.used_slots() {
             let due = self.with_slot(slot, |state| {
                 let queue = &state.queue;
@@ -155,7 +155,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Lets a range wait for a flush; returns false if it may not wait.
     #[inline(never)]
     pub(super) fn enqueue(&self, at: At<P::Device>, waiting: Waiting) -> bool {
-        let now = self.clock.get();
+        let now = self.now_ns.load(Ordering::Relaxed);
         let queued = self.with_slot(at.space, |state| {
             let queue = &mut state.queue;
             // The queue may be full while another context flushes.

@@ -9,7 +9,7 @@
 //! layer cannot keep it from being reused. `stuck` records the parts that a device may still reach.
 
 use super::{Apart, At, Mapper, room};
-use crate::{DmaAddr, Error, Lock, Locks, Platform, Segment};
+use crate::{DmaAddr, Error, Locks, Platform, Segment};
 use ::alloc::vec::Vec;
 use core::mem::ManuallyDrop;
 use core::num::NonZeroU32;
@@ -136,14 +136,14 @@ impl<P: Platform, L: Locks> Memories<P, L> {
         let mut parts = room(PARTS as usize)?;
         parts.extend((0..PARTS).map(|_| {
             let entries = Vec::new();
-            Apart(L::Lock::new(Part { entries, vacant: 0 }))
+            Apart(L::new_lock(Part { entries, vacant: 0 }))
         }));
         let turn = AtomicU32::new(0);
         Ok(Self { parts, turn })
     }
 
     fn with<R>(&self, key: Key, act: impl FnOnce(&mut Part<P>) -> R) -> Option<R> {
-        self.parts.get(key.part()).map(|part| part.0.with(act))
+        self.parts.get(key.part()).map(|part| L::with(&part.0, act))
     }
 
     /// Makes an entry with one reference. Allocates without holding a lock.
@@ -154,7 +154,7 @@ impl<P: Platform, L: Locks> Memories<P, L> {
         let mut longer = Vec::new();
         // Other contexts may use the room first, so the number of attempts is limited.
         for _ in 0..MAX_ROUNDS {
-            let taken = part.0.with(|part| {
+            let taken = L::with(&part.0, |part| {
                 let entries = &mut part.entries;
                 if longer.capacity() > entries.capacity() {
                     longer.append(entries);
@@ -236,7 +236,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Counts memory as quarantined, and no longer as held. Its owner has released it, and the host never gets it back.
     pub(super) fn count_stuck(&self, (page_bytes, pins, len): (u64, u64, u64)) {
-        self.live.with(|live| {
+        L::with(&self.live, |live| {
             live.page_bytes = live.page_bytes.saturating_sub(page_bytes);
             live.pins = live.pins.saturating_sub(pins);
             live.quarantined_bytes = live.quarantined_bytes.saturating_add(len);
@@ -258,7 +258,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             }
             Origin::Pinned(pinned, _, wrote) => {
                 (self.platform).unpin_user(ManuallyDrop::into_inner(pinned), wrote);
-                self.live.with(|live| live.pins -= 1);
+                L::with(&self.live, |live| live.pins -= 1);
             }
         }
     }

@@ -32,18 +32,19 @@ pub(crate) use single::{Facts, Wanted};
 use crate::error::heap_exhausted;
 use crate::ranges::RangeAllocator;
 use crate::{
-    Caching, Clock, Coherency, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error,
-    FlushPolicy, Live, Lock, Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
+    Caching, Coherency, Constraint, Counters, DeviceInfo, Direction, DmaAddr, Error, FlushPolicy,
+    Live, Locks, NoLocks, Platform, Reason, Segment, SegmentMode,
 };
 use ::alloc::vec::Vec;
 use core::fmt;
 use core::mem::ManuallyDrop;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use portable_atomic::AtomicU64;
 
 /// Maps memory for devices, over any [`Platform`].
 ///
 /// All calls take `&self`. Each device has a lock for its addresses, counters and waiting flushes. The
-/// bounce pool and the list of devices have one lock each. [`Lock`] says what the layer does under a lock.
+/// bounce pool and the list of devices have one lock each. [`Locks`] says what the layer does under a lock.
 ///
 /// [`sync`](crate::DmaOps::sync) and [`sync_alloc`](crate::DmaOps::sync_alloc) call only platform functions
 /// that do not sleep. They may run in interrupt context if `L`'s locks disable interrupts.
@@ -64,7 +65,8 @@ pub struct Mapper<P: Platform, L: Locks = NoLocks> {
     memories: memory::Memories<P, L>,
     /// Memory of callers that devices may still reach because unmapping failed.
     stuck: L::Lock<stuck::Stuck>,
-    clock: Clock<L>,
+    /// The time that the host reported last, in nanoseconds.
+    now_ns: AtomicU64,
     /// Identifies the mapper, so that it refuses objects of other mappers.
     id: usize,
 }
@@ -358,20 +360,20 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut slots = room(devices)?;
         slots.extend((0..devices).map(|_| {
             Apart(SlotCell {
-                state: L::Lock::new(Slot::vacant()),
+                state: L::new_lock(Slot::vacant()),
                 may_wait: AtomicBool::new(false),
             })
         }));
         Ok(Self {
             platform,
-            known: L::Lock::new(room(devices)?),
+            known: L::new_lock(room(devices)?),
             slots,
             used: AtomicUsize::new(0),
-            bounce: bounce.map(L::Lock::new),
-            live: L::Lock::new(Live::default()),
+            bounce: bounce.map(L::new_lock),
+            live: L::new_lock(Live::default()),
             memories: memory::Memories::new()?,
-            stuck: L::Lock::new(stuck::Stuck::default()),
-            clock: Clock::new(),
+            stuck: L::new_lock(stuck::Stuck::default()),
+            now_ns: AtomicU64::new(0),
             id: MAPPERS.fetch_add(1, Ordering::Relaxed),
         })
     }
@@ -406,9 +408,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns the resources that the layer holds now, summed over all devices.
     #[must_use]
     pub fn live(&self) -> Live {
-        let mut live = self.live.with(|live| *live);
+        let mut live = L::with(&self.live, |live| *live);
         for slot in &self.slots {
-            let (part, mappings) = slot.0.state.with(|state| (state.live, state.mappings()));
+            let (part, mappings) = L::with(&slot.0.state, |state| (state.live, state.mappings()));
             live.mappings = live.mappings.saturating_add(mappings);
             live.allocs = live.allocs.saturating_add(part.allocs);
             live.iova_bytes = live.iova_bytes.saturating_add(part.iova_bytes);
@@ -417,7 +419,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
                 .saturating_add(part.quarantined_bytes);
         }
         if let Some(pool) = &self.bounce {
-            live.bounce_bytes = pool.with(|slots| slots.used_bytes());
+            live.bounce_bytes = L::with(pool, |slots| slots.used_bytes());
         }
         live
     }
@@ -425,7 +427,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// Returns [`Live::page_bytes`] alone. Unlike [`live`](Self::live), this does not ask each device.
     #[must_use]
     pub fn live_page_bytes(&self) -> u64 {
-        self.live.with(|live| live.page_bytes)
+        L::with(&self.live, |live| live.page_bytes)
     }
 
     /// Returns whether `owner` identifies this mapper. A mapper refuses objects of other mappers.
@@ -502,7 +504,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     #[inline]
     fn with_slot<R>(&self, slot: usize, act: impl FnOnce(&mut Slot<P::Device>) -> R) -> Option<R> {
-        self.slots.get(slot).map(|cell| cell.0.state.with(act))
+        self.slots.get(slot).map(|cell| L::with(&cell.0.state, act))
     }
 
     /// Calls `act` with the locked state of a device. Fails with `Removed` (ENODEV) if the device was removed;
@@ -544,9 +546,9 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     fn find(&self, dev: P::Device) -> Option<(usize, u64)> {
         let slot = match self.platform.device_number(dev) {
             Some(number) => number,
-            None => self
-                .known
-                .with(|known| known.iter().position(|&other| other == dev))?,
+            None => L::with(&self.known, |known| {
+                known.iter().position(|&other| other == dev)
+            })?,
         };
         // The slot may be vacant or belong to another device, because removing a device frees its index.
         let claims = self.with_slot(slot, |state| state.claims_of(dev))??;
@@ -583,7 +585,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         self.platform.device_info(dev).ok_or(Error::Invalid)?;
         let untrusted = self.platform.is_untrusted(dev);
         let Some(number) = self.platform.device_number(dev) else {
-            let named = self.known.with(|known| self.name(known, dev, untrusted));
+            let named = L::with(&self.known, |known| self.name(known, dev, untrusted));
             return named.ok_or(Error::Busy);
         };
         if number >= self.slots.len() {

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::error::check_within;
 use crate::{
-    Attrs, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment, Error, Lock,
-    Locks, PhysAddr, Platform, Segment, SegmentMode, SyncFor,
+    Attrs, Caching, Coherency, DeviceInfo, Direction, DmaAddr, DmaOps, DmaSegment, Error, Locks,
+    PhysAddr, Platform, Segment, SegmentMode, SyncFor,
 };
 use ::alloc::vec::Vec;
 use core::mem::ManuallyDrop;
@@ -60,7 +60,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
 
     /// Counts a handle of memory that another handle or the caller gives back.
     fn handle(&self, extent: Extent, kind: Kind<P>) -> Memory<P> {
-        self.live.with(|live| live.handles += 1);
+        L::with(&self.live, |live| live.handles += 1);
         Memory { extent, kind }
     }
 
@@ -309,7 +309,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
             return Err(Error::Invalid);
         }
         let host = self.platform.vmap(segments, caching)?;
-        self.live.with(|live| live.vmaps += 1);
+        L::with(&self.live, |live| live.vmaps += 1);
         Ok(Vmap {
             owner: self.id,
             host,
@@ -417,7 +417,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
         let next = |index| self.platform.pinned_segment(&pinned, index);
         match collect(Vec::new(), len_bytes, next) {
             Ok(segments) if total_len(&segments) == Ok(len_bytes) => {
-                self.live.with(|live| live.pins += 1);
+                L::with(&self.live, |live| live.pins += 1);
                 let mut extent = self.extent(segments, len_bytes, 1, Caching::Cached);
                 extent.entry = Some(key);
                 let kind = Kind::Pinned(ManuallyDrop::new(pinned), direction);
@@ -497,7 +497,7 @@ impl<P: Platform, L: Locks> DmaOps for Mapper<P, L> {
             return;
         }
         self.platform.vunmap(vmap.host);
-        self.live.with(|live| live.vmaps -= 1);
+        L::with(&self.live, |live| live.vmaps -= 1);
         self.put(vmap.memory);
     }
 

@@ -2,7 +2,7 @@
 //! cannot keep the caller from reusing the memory, but refuses it if the host allocates it again.
 
 use super::{Mapper, room, round_up};
-use crate::{Lock, Locks, PhysAddr, Platform, Segment};
+use crate::{Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
 
 /// Maximum number of attempts to make room for an insertion.
@@ -44,7 +44,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     pub(super) fn set_stuck(&self, segments: &[Segment], granule: u64) {
         for segment in segments {
             if !self.insert_stuck(in_granules(segment, granule)) {
-                self.stuck.with(|stuck| stuck.is_all = true);
+                L::with(&self.stuck, |stuck| stuck.is_all = true);
             }
         }
     }
@@ -54,7 +54,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         let mut longer = Vec::new();
         // Other contexts may use the room first, so the number of attempts is limited.
         for _ in 0..MAX_ROUNDS {
-            let lacks = self.stuck.with(|stuck| {
+            let lacks = L::with(&self.stuck, |stuck| {
                 let runs = &mut stuck.runs;
                 if longer.capacity() > runs.capacity() {
                     longer.append(runs);
@@ -84,15 +84,15 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// if nothing is recorded.
     pub(super) fn is_stuck(&self, segments: &[Segment]) -> bool {
         let is_empty = |stuck: &mut Stuck| !stuck.is_all && stuck.runs.is_empty();
-        let has = |segment| self.stuck.with(|stuck| stuck.has(segment));
-        !self.stuck.with(is_empty) && segments.iter().any(has)
+        let has = |segment| L::with(&self.stuck, |stuck| stuck.has(segment));
+        !L::with(&self.stuck, is_empty) && segments.iter().any(has)
     }
 
     /// Returns part `index` of the callers' memory that devices may still reach, in the order of the failures; `None`
     /// past the last. Memory that the layer allocated or pinned is not listed, because the layer itself keeps it.
     #[must_use]
     pub fn stuck_memory(&self, index: usize) -> Option<Segment> {
-        self.stuck.with(|stuck| stuck.runs.get(index).copied())
+        L::with(&self.stuck, |stuck| stuck.runs.get(index).copied())
     }
 }
 

@@ -65,16 +65,14 @@ fn types_say_which_threads_they_may_visit() {
         Bidirectional, Coherent, CpuView, FromDevice, NotHandedOver, OwnedMemory,
     };
     use vb3_dma::{
-        BounceMode, Clock, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Limits, Live,
+        BounceMode, Coherency, Constraint, Counters, DmaSegment, IommuInfo, Limits, Live,
         Protected, Reason, SegmentKind, SegmentMode,
     };
     use vb3_dma_test::check::{Checked, Report, Site, Tracked, Violation};
-    use vb3_dma_test::fake::{
-        CountedLock, CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap, MutexLock,
-    };
+    use vb3_dma_test::fake::{CountedLocks, Entry, FakePages, FakePinned, FakeUser, FakeVmap};
     fn any_thread<T: Send + Sync>() {}
     any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
-    any_thread::<(CountedLock<u8>, CountedLocks, MutexLock<u8>, Mutexes)>();
+    any_thread::<(CountedLocks, Mutexes)>();
     any_thread::<(FakePinned, FakeUser)>();
     any_thread::<(Config, Fault, Format, Leaf)>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, NotHandedOver<u8>)>();
@@ -86,7 +84,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(BounceMode, Caching, Coherency, Constraint, Counters)>();
     any_thread::<(DeviceInfo, Direction, DmaSegment, FlushPolicy, IommuInfo)>();
     any_thread::<(Limits, Live, Protected, Reason, Segment)>();
-    any_thread::<(SegmentKind, SegmentMode, SyncFor, Clock<Mutexes>)>();
+    any_thread::<(SegmentKind, SegmentMode, SyncFor)>();
 }
 
 /// Four threads with lazy flushing: two use one device each, and two share a device. Each sees its

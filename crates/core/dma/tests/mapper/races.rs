@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use vb3_dma::{
-    Attrs, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Lock, Locks, Mapper, SegmentMode,
+    Attrs, Direction, DmaAddr, DmaOps as _, Error, FlushPolicy, Locks, Mapper, SegmentMode,
 };
 use vb3_dma_test::fake::{Fake, PAGE, Setup, ram, sram};
 
@@ -11,8 +11,6 @@ const BOTH: Direction = Direction::Bidirectional;
 /// Locks that call a function of the test once: before the lock that the test selects is taken. A lock inside
 /// another is not counted, because the other context would wait.
 struct Interrupted;
-
-struct Guarded<T>(RefCell<T>);
 
 thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(0) };
@@ -24,15 +22,13 @@ thread_local! {
 type Test = Mapper<Fake, Interrupted>;
 
 impl Locks for Interrupted {
-    type Lock<T> = Guarded<T>;
-}
+    type Lock<T> = RefCell<T>;
 
-impl<T> Lock<T> for Guarded<T> {
-    fn new(value: T) -> Self {
-        Self(RefCell::new(value))
+    fn new_lock<T>(value: T) -> RefCell<T> {
+        RefCell::new(value)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
+    fn with<T, R>(lock: &RefCell<T>, act: impl FnOnce(&mut T) -> R) -> R {
         match LEFT.get() {
             _ if HELD.get() > 0 => {}
             0 => {
@@ -43,7 +39,7 @@ impl<T> Lock<T> for Guarded<T> {
             left => LEFT.set(left - 1),
         }
         HELD.set(HELD.get() + 1);
-        let result = act(&mut self.0.borrow_mut());
+        let result = act(&mut lock.borrow_mut());
         HELD.set(HELD.get() - 1);
         result
     }

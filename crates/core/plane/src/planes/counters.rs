@@ -1,7 +1,7 @@
 //! Counters of each device.
 
 use alloc::vec::Vec;
-use vb3_dma::{DmaOps, Lock, Locks, SyncFor};
+use vb3_dma::{DmaOps, Locks, SyncFor};
 use vb3_dmabuf::{MissingSync, Observer};
 
 /// Counters of one device.
@@ -44,12 +44,12 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
     pub(super) fn new(host: H) -> Self {
         Self {
             host,
-            counters: L::Lock::new(Vec::new()),
+            counters: L::new_lock(Vec::new()),
         }
     }
 
     pub(super) fn get(&self, dev: D) -> Counters {
-        self.counters.with(|list| {
+        L::with(&self.counters, |list| {
             let found = list.iter().find(|(d, _)| *d == dev);
             found.map_or_else(Counters::default, |(_, counters)| *counters)
         })
@@ -61,7 +61,7 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
             let found = list.iter_mut().find(|(d, _)| *d == dev);
             found.map(|(_, counters)| what(counters)).is_some()
         };
-        let (is_done, len) = self.counters.with(|list| (counted(list), list.len()));
+        let (is_done, len) = L::with(&self.counters, |list| (counted(list), list.len()));
         if is_done || len >= LIMIT {
             return;
         }
@@ -70,7 +70,7 @@ impl<D: Copy + Eq, H, L: Locks> CounterTable<D, H, L> {
         if room.try_reserve_exact(len.saturating_add(8)).is_err() {
             return;
         }
-        let _former = self.counters.with(|list| {
+        let _former = L::with(&self.counters, |list| {
             // Another thread may have added this device, or others, meanwhile.
             if counted(list) {
                 return room;

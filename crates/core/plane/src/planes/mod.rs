@@ -18,7 +18,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
 use mapping::Attached;
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Lock, Locks, NoLocks, SyncFor};
+use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{AttachRef, Buffers, Cx, Live, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
@@ -229,7 +229,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Self {
             buffers: Buffers::with_locks(ops, CounterTable::new(host)),
             users: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
-            refused: L::Lock::new(None),
+            refused: L::new_lock(None),
         }
     }
 
@@ -261,7 +261,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     /// Returns the dma-buf that a device most recently could not use; `None` if there was none since the last call.
     pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
-        self.refused.with(Option::take)
+        L::with(&self.refused, Option::take)
     }
 
     /// Returns the resources in use.
@@ -292,7 +292,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             memory,
             len_bytes,
         };
-        self.refused.with(|refused| *refused = Some(import));
+        L::with(&self.refused, |refused| *refused = Some(import));
     }
 
     /// Ends a program's mapping of a plane or of a dma-buf.

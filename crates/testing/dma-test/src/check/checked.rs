@@ -5,7 +5,7 @@ use super::{Report, Sink, Site};
 use core::fmt;
 use core::panic::Location;
 use vb3_dma::{
-    Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Lock, Locks,
+    Attrs, Caching, Coherency, Direction, DmaAddr, DmaOps, DmaSegment, Error, Limits, Locks,
     NoLocks, SyncFor,
 };
 
@@ -72,7 +72,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>> Checked<O, S> {
 impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
     /// As [`new`](Checked::new), for several threads, with locks of type `L`.
     pub fn with_locks(ops: O, sink: S, capacity: usize) -> Self {
-        let book = L::Lock::new(Book::new(sink, capacity));
+        let book = L::new_lock(Book::new(sink, capacity));
         Self { ops, book }
     }
 
@@ -93,17 +93,17 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
 
     /// Returns the number of segments that are mapped or allocated now.
     pub fn live_segments(&self) -> usize {
-        self.book.with(|book| book.live_segments())
+        L::with(&self.book, |book| book.live_segments())
     }
 
     /// Sets the caller's name for the reports of later calls.
     pub fn set_tag(&self, tag: &'static str) {
-        self.book.with(|book| book.tag = tag);
+        L::with(&self.book, |book| book.tag = tag);
     }
 
     /// Sets the limits against which segments of `dev` are checked.
     pub fn set_limits(&self, dev: O::Device, limits: Limits) {
-        self.book.with(|book| book.set_limits(dev, limits));
+        L::with(&self.book, |book| book.set_limits(dev, limits));
     }
 
     /// Forgets a device, and reports each mapping and allocation that the device still has.
@@ -116,7 +116,7 @@ impl<O: DmaOps, S: Sink<Report<O::Device>>, L: Locks> Checked<O, S, L> {
     #[track_caller]
     fn note<R>(&self, act: impl FnOnce(&mut Book<O::Device, S>, Site) -> R) -> R {
         let at = Location::caller();
-        self.book.with(|book| {
+        L::with(&self.book, |book| {
             let by = book.site(at);
             act(book, by)
         })

@@ -2,38 +2,28 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, PoisonError, TryLockError};
-use vb3_dma::{Lock, Locks};
+use vb3_dma::Locks;
 
 /// The standard library's mutexes.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutexes;
 
-/// A lock of [`Mutexes`].
-#[derive(Debug)]
-pub struct MutexLock<T>(Mutex<T>);
-
 impl Locks for Mutexes {
-    type Lock<T> = MutexLock<T>;
-}
+    type Lock<T> = Mutex<T>;
 
-impl<T> Lock<T> for MutexLock<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+    fn new_lock<T>(value: T) -> Mutex<T> {
+        Mutex::new(value)
     }
 
     #[inline]
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with<T, R>(lock: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        act(&mut lock.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Mutexes with counters of their use by all threads of the process.
 #[derive(Clone, Copy, Debug)]
 pub struct CountedLocks;
-
-/// A lock of [`CountedLocks`].
-#[derive(Debug)]
-pub struct CountedLock<T>(Mutex<T>);
 
 static TAKEN: AtomicU64 = AtomicU64::new(0);
 static HELD: AtomicU64 = AtomicU64::new(0);
@@ -60,20 +50,18 @@ impl CountedLocks {
 }
 
 impl Locks for CountedLocks {
-    type Lock<T> = CountedLock<T>;
-}
+    type Lock<T> = Mutex<T>;
 
-impl<T> Lock<T> for CountedLock<T> {
-    fn new(value: T) -> Self {
-        Self(Mutex::new(value))
+    fn new_lock<T>(value: T) -> Mutex<T> {
+        Mutex::new(value)
     }
 
-    fn with<R>(&self, act: impl FnOnce(&mut T) -> R) -> R {
-        let mut value = match self.0.try_lock() {
+    fn with<T, R>(lock: &Mutex<T>, act: impl FnOnce(&mut T) -> R) -> R {
+        let mut value = match lock.try_lock() {
             Ok(value) => value,
             Err(TryLockError::WouldBlock) => {
                 CONTENDED.fetch_add(1, SeqCst);
-                self.0.lock().unwrap_or_else(PoisonError::into_inner)
+                lock.lock().unwrap_or_else(PoisonError::into_inner)
             }
             Err(TryLockError::Poisoned(err)) => err.into_inner(),
         };
