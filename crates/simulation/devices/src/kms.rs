@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::choice::SinkSpec;
 use crate::sink::{Shape, Sink};
-use crate::surface::{PIECE, PictureCursor, Trouble, resume};
+use crate::surface::{PIECE, PictureCursor, Trouble, fit, resume};
 use std::sync::Arc;
 use vb3_picture::convert::{Converter, Job, View, ViewMut};
 use vb3_picture::{Color, Frame, Size};
@@ -402,7 +402,7 @@ impl<C> Scan<C> {
             let to = match self.canvas {
                 None => self.frame.bytes_mut(),
                 Some(_) => {
-                    self.bytes.resize(len, 0);
+                    fit(&mut self.bytes, len);
                     &mut self.bytes
                 }
             };

@@ -2,7 +2,7 @@
 
 use crate::conversion::{Conversion, Task};
 use crate::convert_thread::{ConvertThread, LARGE};
-use crate::surface::{Gate, LentLines, LentTarget, PictureCursor, Step, Surface, Trouble};
+use crate::surface::{Gate, LentLines, LentTarget, PictureCursor, Step, Surface, Trouble, fit};
 use crate::worker::FrameWorker;
 use std::sync::Arc;
 use vb3_picture::Frame;
@@ -77,7 +77,7 @@ impl PictureConverter {
     ) {
         self.gate = buffer.as_ref().map(LentTarget::gate);
         let mut target = std::mem::take(&mut self.target);
-        target.resize(conversion.bytes[1], 0);
+        fit(&mut target, conversion.bytes[1]);
         let task = Task {
             conversion: *conversion,
             frame,

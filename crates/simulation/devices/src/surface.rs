@@ -50,6 +50,15 @@ pub(crate) type Step = Result<Option<Payloads>, Trouble>;
 /// call of a program may wait for a step.
 pub(crate) const PIECE: usize = 512 << 10;
 
+/// Makes `bytes` this long, with unspecified contents. Further memory is zero, as the system gives it at first use:
+/// to write zeros to a large picture's memory would take several milliseconds, for which other calls would wait.
+pub(crate) fn fit(bytes: &mut Vec<u8>, len: usize) {
+    if len > bytes.len() {
+        *bytes = vec![0; len];
+    }
+    bytes.truncate(len);
+}
+
 /// Returns the state of a buffer after its picture was moved; `None` if the device has lost the buffer. Counts
 /// faults.
 pub(crate) fn outcome<T>(
@@ -448,7 +457,7 @@ impl Surface<'_> {
         bus: &mut dyn Bus<C>,
         to: &mut Vec<u8>,
     ) -> Result<bool, Trouble> {
-        to.resize(self.rect_bytes(rect).ok_or(Trouble::TooSmall)?, 0);
+        fit(to, self.rect_bytes(rect).ok_or(Trouble::TooSmall)?);
         let all = self.rect_lines(buffer, Flow::Output, rect)?;
         resume(&all, cursor, left, |run| {
             let bytes = to.get_mut(run.in_all()).ok_or(Trouble::TooSmall)?;

@@ -289,3 +289,20 @@ proptest! {
         prop_assert!(found == wanted);
     }
 }
+
+/// Nothing writes to the memory before its first use.
+#[test]
+fn fitted_memory_is_not_written() {
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/thread-self/statm").expect("it is readable");
+        let pages: Option<usize> = pages.split(' ').nth(1).and_then(|n| n.parse().ok());
+        pages.expect("a number") * 4096
+    };
+    let len = 1 << 30;
+    let (mut bytes, before) = (vec![7; 5], resident());
+    fit(&mut bytes, len);
+    assert!(resident() < before + len / 2);
+    assert_eq!((bytes.len(), bytes[len - 1]), (len, 0));
+    fit(&mut bytes, 3);
+    assert_eq!(bytes.len(), 3);
+}
