@@ -73,7 +73,7 @@
 //! |---|---|---|
 //! | 1 | one memory | [`Buffers::with_memory`], [`Buffers::inspect`], each call that names the memory |
 //! | 2 | all fences | [`Buffers::with_fences`] |
-//! | 3 | one entry for a dma-buf or an import; the clock; the list of changes; vacant slots | a few instructions |
+//! | 3 | one entry for a dma-buf or an import; the list of changes; vacant slots | a few instructions |
 //! | 4 | the host's placer, observer and DMA layer | their own work |
 //!
 //! No thread holds two locks of one row, except in row 4. A thread holds no lock while memory is allocated or
