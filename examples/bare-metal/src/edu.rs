@@ -12,7 +12,7 @@ use crate::{TestResult, bdf_of};
 use alloc::collections::VecDeque;
 use alloc::format;
 use core::sync::atomic::{AtomicU32, Ordering};
-use vb3_dma::{PhysAddr};
+use vb3_dma::PhysAddr;
 use vb3_plane::Cookie;
 use vb3_queue::{
     Active, Completion, Completions, DoneState, Driver, DriverError, PlaneSizes, Prepare,

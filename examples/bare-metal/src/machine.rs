@@ -8,8 +8,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Once;
 use vb3_dma::{
-    DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Mapper, PageRequest, PhysAddr,
-    Platform, Prot, Segment, SegmentKind,
+    DeviceInfo, DmaAddr, Error, IommuInfo, Limits, Mapper, PageRequest, PhysAddr, Platform, Prot,
+    Segment, SegmentKind,
 };
 
 /// The mapping layer on this machine.
