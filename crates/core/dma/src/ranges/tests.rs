@@ -426,9 +426,12 @@ fn reserved_regions_are_never_allocated_or_freed() {
     }
     assert_eq!(space.used_bytes(), 0);
     let mut many = units_of(1, 999).unwrap();
+    let before = many.metadata_bytes();
     for n in 0..RangeAllocator::MAX_RESERVED as u64 {
         many.reserve(2 * n + 1, 2 * n + 1).unwrap();
     }
+    let listed = many.metadata_bytes() - before;
+    assert!(listed >= RangeAllocator::MAX_RESERVED * size_of::<(u64, u64)>());
     assert_eq!(many.reserve(500, 500), Err(Error::Invalid), "bounded");
     assert_eq!(many.give_back(3, 1), Err(Error::Invalid), "reserved");
     many.reserve(3, 3).unwrap();

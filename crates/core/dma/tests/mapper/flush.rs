@@ -180,6 +180,22 @@ fn freed_handle_leaves_lent_memory_unreachable() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
+/// The last handle of lent memory counts, whichever it is.
+#[test]
+fn freed_share_leaves_lent_memory_unreachable() {
+    let mut mapper = Setup::iommu(32).mapper();
+    mapper.set_flush_policy(0, FlushPolicy::Lazy).unwrap();
+    let lent = lend(&mut mapper, 0, 2);
+    let shared = mapper.share(&lent).unwrap();
+    mapper.free(lent);
+    let mapping = mapper.map(0, &shared, BOTH, Attrs::empty()).unwrap();
+    let at = mapping.segments()[0].addr;
+    mapper.unmap(mapping, Attrs::empty());
+    assert!(mapper.platform().reach(at).is_some(), "postponed");
+    mapper.free(shared);
+    assert_eq!(mapper.platform().reach(at), None);
+}
+
 /// Allocated memory is freed only after a flush, even if it was mapped through another handle.
 #[test]
 fn memory_is_released_only_after_a_flush() {

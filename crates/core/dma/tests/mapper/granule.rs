@@ -496,3 +496,55 @@ proptest! {
         done(&mapper);
     }
 }
+
+/// A mapping of whole pages shows no other bytes, so an untrusted device may join the group while it exists.
+#[test]
+fn whole_pages_leave_a_group_open_to_the_untrusted() {
+    let setup = Setup {
+        devices: 2,
+        grouped: vec![1],
+        trusted: vec![0],
+        ..Setup::untrusted()
+    };
+    for (len, joins) in [(PAGE, true), (100, false)] {
+        let mapper = setup.clone().mapper();
+        let memory = mapper.lend(&[ram(0, len)]).unwrap();
+        let mapping = mapper.map(0, &memory, BOTH, Attrs::empty()).unwrap();
+        let page = mapper.alloc_virtual(PAGE).unwrap();
+        let joined = mapper.map(1, &page, BOTH, Attrs::empty());
+        assert_eq!(joined.is_ok(), joins, "{len}: {:?}", joined.as_ref().err());
+        if let Ok(joined) = joined {
+            mapper.unmap(joined, Attrs::empty());
+        }
+        mapper.unmap(mapping, Attrs::empty());
+        mapper.free(page);
+        mapper.free(memory);
+    }
+}
+
+/// A device may need addresses that are aligned to more than its IOMMU's pages.
+#[test]
+fn one_page_gets_the_devices_alignment_or_none() {
+    let setup = Setup {
+        align: 16 * PAGE,
+        ..Setup::iommu(32)
+    };
+    let mapper = setup.mapper();
+    let memory = mapper.lend(&[ram(3 * PAGE, PAGE)]).unwrap();
+    let maps: Vec<_> = (0..3)
+        .map(|_| mapper.map(0, &memory, BOTH, Attrs::empty()))
+        .collect();
+    for mapping in maps {
+        match mapping {
+            Ok(mapping) => {
+                assert!(mapping.segments()[0].addr.is_aligned(16 * PAGE));
+                mapper.unmap(mapping, Attrs::empty());
+            }
+            Err(err) => assert_eq!(
+                err.reason().map(|reason| reason.constraint),
+                Some(Constraint::Alignment)
+            ),
+        }
+    }
+    mapper.free(memory);
+}

@@ -116,6 +116,11 @@ fn compatible_vectors(g: u64) {
         [16 * k, 64 * k]
     );
     assert_eq!(output[1].addr.get() - base, 64 * k, "a gap of 48 KiB");
+    // A segment that begins at a boundary does not join the one before, though the device accepts the length.
+    assert_eq!(
+        compatible(&whole(&[64 * k, 64 * k]), &limits(64 * k, 128 * k)),
+        (vec![64 * k, 64 * k], vec![true])
+    );
     // Defect 4 of `tests/mapper/faults.rs`: the gap must not map memory after the first segment.
     assert_eq!((placed[0].base, placed[0].mapped), (0, 16 * k));
     assert_eq!(
