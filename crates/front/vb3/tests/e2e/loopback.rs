@@ -126,10 +126,13 @@ fn v4l2_ctl_to_v4l2_ctl_by_mmap() {
     if lacks("v4l2-ctl") {
         return;
     }
-    let text = "v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=8 --stream-to=got.raw & \
-                v4l2-ctl -d /dev/video0 --stream-out-mmap=4 --stream-from=pattern.raw \
-                --stream-loop & writer=$!; wait $!; wait %1; got=$?; kill $writer; exit $got";
-    let text = text.replace("wait $!; wait %1", "wait %1");
+    // The writer repeats its file, so a reader that starts late could see its end and then its beginning.
+    let text = format!(
+        "v4l2-ctl -d /dev/video1 --stream-mmap=4 --stream-count=8 --stream-to=got.raw & {}; \
+         v4l2-ctl -d /dev/video0 --stream-out-mmap=4 --stream-from=pattern.raw --stream-loop & writer=$!; \
+         wait %1; got=$?; kill $writer; exit $got",
+        until_read("/dev/video1")
+    );
     let outcome = script("", &text);
     outcome.expect_success();
     expect_frames(&outcome, "got.raw", 8);
