@@ -11,7 +11,10 @@ pub struct Random(pub u64);
 
 impl Random {
     /// Returns the next number.
-    #[allow(clippy::should_implement_trait)]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the numbers do not end, so they are never `None`"
+    )]
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -3,8 +3,10 @@
 //! It has its own panic handler. If a crate below linked std, there would be two panic handlers,
 //! and the build would fail with E0152. The feature `control` links std, to show this failure.
 #![no_std]
-// Each example has its own copy of the host.
-#![allow(clippy::duplicate_mod)]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "each example has its own copy of the host"
+)]
 
 extern crate alloc;
 #[cfg(feature = "control")]

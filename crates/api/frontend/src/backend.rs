@@ -235,8 +235,9 @@ pub trait ProcessFiles {
     }
 
     /// Returns whether earlier closes and unmaps can change the result of this ioctl, or of a poll if `request` is
-    /// `None`. `argument` has the bytes of the ioctl's argument, or none if they are not known yet. If so, the front end reports the end of those files and mappings before the call, otherwise soon
-    /// after it, or if the call fails with another errno than EAGAIN, before a second attempt.
+    /// `None`. If so, the front end reports the end of those files and mappings before the call, otherwise soon
+    /// after it, or if the call fails with another errno than EAGAIN, before a second attempt. `argument` has the bytes of
+    /// the ioctl's argument; it is empty if the front end does not know them yet.
     fn needs_fresh_closes(&self, file: FileId, request: Option<u32>, argument: &[u8]) -> bool {
         let _ = (file, request, argument);
         true

@@ -322,7 +322,6 @@ where
         let call = request.map_or(Some(Call::DequeueBuf), |request| {
             request::lookup(request).map(|request| request.call)
         });
-        let context = || self.contexts.get(*self.files.get(&file)?);
         let is_own = |stream: &Stream<M>| {
             let passes = match stream.queue.memory() {
                 Some(Memory::Mmap) => true,
@@ -331,7 +330,8 @@ where
             };
             passes && stream.owner == Some(file) && stream.queue.is_streaming()
         };
-        let Some(context) = context() else {
+        let at = self.files.get(&file);
+        let Some(context) = at.and_then(|at| self.contexts.get(*at)) else {
             return false;
         };
         if request.is_none() {

@@ -50,8 +50,9 @@ pub(crate) type Step = Result<Option<Payloads>, Trouble>;
 /// call of a program may wait for a step.
 pub(crate) const PIECE: usize = 512 << 10;
 
-/// Makes `bytes` this long, with unspecified contents. Further memory is zero, as the system gives it at first use:
-/// to write zeros to a large picture's memory would take several milliseconds, for which other calls would wait.
+/// Makes `bytes` this long, with unspecified contents. If it must grow, new memory takes the place of the old. The system
+/// fills new memory with zeros page by page, at first use. To fill all of a large picture's memory here would take
+/// several milliseconds, for which other calls would wait.
 pub(crate) fn fit(bytes: &mut Vec<u8>, len: usize) {
     if len > bytes.len() {
         *bytes = vec![0; len];

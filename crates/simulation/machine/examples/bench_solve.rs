@@ -1,12 +1,11 @@
-//! Measures `solve` for 16 devices with 6 and with 24 heaps: `cargo run --release -p vb3-machine --example
-//! bench_solve`. Prints one line for each case: the median of 101 rounds of
-//! 1,000 calls.
+//! Measures `solve` for 16 devices with 6 and with 24 heaps:
+//! `cargo run --release -p vb3-machine --example bench_solve`. Prints one line for each case: the median of 101 rounds
+//! of 1,000 calls.
 
 use std::hint::black_box;
 use std::time::Instant;
 use vb3_dma::{Limits, Protected};
-use vb3_machine::solve::{Heap, MemoryRequest, Needs, Run};
-use vb3_machine::solve::{Translation, conflict, solve};
+use vb3_machine::solve::{Heap, MemoryRequest, Needs, Run, Translation, conflict, solve};
 
 const ROUNDS: usize = 101;
 const CALLS: u32 = 1000;

@@ -180,7 +180,8 @@ fn freed_handle_leaves_lent_memory_unreachable() {
     assert_eq!(mapper.platform().reach(at), None);
 }
 
-/// The last handle of lent memory counts, whichever it is.
+/// If lent memory was shared, no device reaches the memory once the last of its handles is freed, also if that is not
+/// the first one.
 #[test]
 fn freed_share_leaves_lent_memory_unreachable() {
     let mut mapper = Setup::iommu(32).mapper();

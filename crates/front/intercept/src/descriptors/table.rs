@@ -6,9 +6,10 @@
 //! Before a close, the supervisor takes the files that may end with it out of their epoll sets. They return
 //! if they still exist after the close.
 //!
-//! This module makes no system call. Only the module `held` is separate: it asks the kernel when the last descriptor
-//! and mapping of a file have gone. It has its own lock, because calls use it while they are gathered, without the
-//! one lock of all devices: to find out whether a program's memory or descriptor is a buffer.
+//! This module makes no system call. The module `held` keeps what is known of the open file descriptions that programs
+//! got: it asks the kernel when the last descriptor and mapping of a file have gone. `held` has a lock of its own,
+//! because calls use it while they are gathered, without the one lock of all devices: to find out whether a program's
+//! memory or descriptor is a buffer.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};

@@ -139,12 +139,8 @@ impl Server<'_> {
     /// such calls only on reserved numbers.
     pub(crate) fn flags_of(&self, n: &Call<'_>, (file, fd): (FileId, i32)) -> Result<i32, Errno> {
         let is_told = self.host.range.has(fd) && !self.host.outside.load(Ordering::Relaxed);
-        match self
-            .table
-            .device(file)
-            .and_then(|of| of.flags)
-            .filter(|_| is_told)
-        {
+        let known = self.table.device(file).and_then(|of| of.flags);
+        match known.filter(|_| is_told) {
             Some(flags) => Ok(flags),
             None => n.look(fd)?.flags(),
         }

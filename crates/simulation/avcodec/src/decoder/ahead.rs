@@ -7,12 +7,13 @@
 //! - While no further input waits, no picture may wait either. So the codec then sends units without a picture, which
 //!   push the others out (`Library::nudge`).
 //! - Threads conceal the faults of a stream in another way than one thread does. So as soon as the library warns of
-//!   anything, another decoder with one thread takes over. It decodes the units since the second-last key picture once
-//!   more, from the first unit on whose outcome is not known yet it also passes on pictures and errors, and it stays
-//!   until the next flush. All pictures before that are right: a picture is passed on only after all units up to its
-//!   own were decoded without a warning. If the second-last key picture is too far back (`MAX_KEPT`), the threads go on
-//!   instead, and conceal the fault in their way. With one thread, concealed parts may differ, too: the library also uses
-//!   memory of earlier pictures for them, which depends on where decoding began.
+//!   anything, another decoder with one thread takes over, until the next flush. It first decodes the units since the
+//!   second-last key picture once more. Of these units, it passes on the pictures and errors of those whose outcome was
+//!   not known yet. All pictures that were passed on before are right: a picture is passed on only after all units up to
+//!   its own were decoded without a warning. If the second-last key picture is too far back (`MAX_KEPT`), the threads go
+//!   on instead, and conceal the fault in their way. The parts that one thread conceals may still differ from those of a
+//!   decoder that had one thread from the start: the library also copies memory of earlier pictures into them, and this
+//!   memory depends on where decoding began.
 //! - A unit without a picture may not separate two fields of one picture. So one thread decodes streams with fields.
 
 use super::{Decoder, Unit};
@@ -158,7 +159,7 @@ impl Decoder {
         if self.count > self.drained && first.is_none_or(|first| first > from) {
             return Ok(());
         }
-        // Threads go on after a drain only with a key picture, before which the library has forgotten everything.
+        // After a drain, several threads only begin with a key picture. The library has forgotten what came before.
         let begin = self.drained + 1;
         self.use_one_thread();
         let units = std::mem::take(&mut self.history.units);

@@ -182,7 +182,7 @@ fn damaged_streams_are_the_same_with_more_threads() {
     }
 }
 
-/// A field and the next one are units of their own, but only both are a picture.
+/// x264 codes no field as a unit of its own, but the stream allows it. So one thread decodes, although several wait.
 #[test]
 fn fields_are_the_same_with_more_threads() {
     if library().is_none() {

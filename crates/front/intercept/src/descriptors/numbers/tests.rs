@@ -16,7 +16,8 @@ fn over(table: &mut NumberTable, tid: Option<u32>) -> Vec<Watched> {
     table.over(tid, |_, _| true, |_| true)
 }
 
-/// Looks a number up, and returns whether the table keeps the answer.
+/// Lets a thread use a number, so that the table asks the kernel for its file. Returns whether the table keeps the
+/// kernel's answer.
 fn keeps(table: &mut NumberTable, tid: u32, fd: i32) -> bool {
     look(table, tid, fd);
     table.get(tid, fd) == Some(ID)
@@ -149,7 +150,8 @@ fn close_not_made_yet_is_not_over() {
     table.closing[0].since -= CHECK_DELAY;
     let is_open = |_, closed: &Closed| closed.number != 700;
     assert_eq!(table.over(None, is_open, |_| true), [FILE]);
-    // The close counts as made, but no entry may be kept while the thread runs, before its next call.
+    // The file's number is free, so the close is taken as over. But the thread still runs and has made no further call,
+    // so it may still be closing other numbers: no entry may be kept.
     assert!(table.closes().is_empty());
     assert!(!keeps(&mut table, 8, 700));
     // The next call of the same thread ends the close at once.
