@@ -182,7 +182,8 @@ fn damaged_streams_are_the_same_with_more_threads() {
     }
 }
 
-/// x264 codes no field as a unit of its own, but the stream allows it. So one thread decodes, although several wait.
+/// The stream allows fields as units of their own, so one thread decodes it. But x264 writes none, so this test does not
+/// show that several threads would fail.
 #[test]
 fn fields_are_the_same_with_more_threads() {
     if library().is_none() {

@@ -182,3 +182,16 @@ fn long_start_codes_after_noise_are_whole() {
     let found = units(&[&[&[7][..], &key].concat()], true);
     assert_eq!(found[0].bytes, key);
 }
+
+/// A parameter set says whether a unit may have one field of a picture only.
+#[test]
+fn fields_are_known_before_the_first_slice() {
+    // As SPS, but of the main profile, and without frame_mbs_only_flag.
+    let fields = [0, 0, 1, 0x67, 0x4d, 0x40, 0x0a, 0xda, 0x10, 0x84, 0x80];
+    for (set, has_fields) in [(SPS, false), (&fields[..], true)] {
+        let (mut units, mut params) = (Units::<H264>::default(), H264::default());
+        units.push(1, &[set, PPS, &slice(0x65, true)].concat());
+        assert!(units.next(&mut params, true).is_some() && units.fault().is_none());
+        assert_eq!(params.has_fields(), has_fields);
+    }
+}
