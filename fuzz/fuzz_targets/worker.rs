@@ -202,7 +202,7 @@ impl Owner {
                     height.wrapping_sub(top + bottom),
                 );
                 let words = [
-                    width, height, left, top, inner.0, inner.1, 1, 1, 1, 0, 2, 66, 10, 8,
+                    width, height, left, top, inner.0, inner.1, 1, 1, 1, 0, 66, 10, 8,
                 ];
                 self.say(Op::Format, &words, b"");
             }
@@ -363,7 +363,6 @@ impl Owner {
                 assert!(format.coded_width <= MAX_WIDTH && format.coded_height <= MAX_HEIGHT);
                 assert!(visible.left + visible.width <= format.coded_width);
                 assert!(visible.top + visible.height <= format.coded_height);
-                assert!(format.held_back <= 16);
                 self.format = Some(format);
             }
             Event::Picture { picture, .. } => {

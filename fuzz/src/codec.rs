@@ -136,7 +136,7 @@ impl Codec {
                         self.waits = true;
                         let (w, h) = size;
                         let coded = (w.next_multiple_of(16), h.next_multiple_of(16));
-                        let words = [coded.0, coded.1, 0, 0, w, h, 2, 2, 2, 0, 2, 66, 10, 8];
+                        let words = [coded.0, coded.1, 0, 0, w, h, 2, 2, 2, 0, 66, 10, 8];
                         self.end.say(Op::Format, &words, b"");
                         return false;
                     }

@@ -108,7 +108,6 @@ static void describe(const struct vb3_av *av, const AVCodecContext *context, con
 	f->full_range = frame->color_range == AVCOL_RANGE_JPEG || frame->format == AV_PIX_FMT_YUVJ420P;
 	f->profile = context->profile;
 	f->level = context->level;
-	f->held_back = context->has_b_frames > 0 ? context->has_b_frames : 0;
 }
 
 // Keeps a reference to the memory of the begun picture.

@@ -26,8 +26,6 @@ struct vb3_av_format {
 	uint8_t full_range;
 	int32_t profile;
 	int32_t level;
-	// Number of pictures that the decoder delays.
-	uint32_t held_back;
 };
 
 struct vb3_av_picture {

@@ -22,7 +22,6 @@ struct RawFormat {
     full_range: u8,
     profile: i32,
     level: i32,
-    held_back: u32,
 }
 
 /// Has the layout of `struct vb3_av_picture`.
@@ -52,7 +51,6 @@ impl RawPicture {
             full_range: 0,
             profile: 0,
             level: 0,
-            held_back: 0,
         },
         number: 0,
         data: [std::ptr::null(); 3],
@@ -300,7 +298,6 @@ fn format(raw: &RawFormat) -> StreamFormat {
             matrix: raw.matrix,
             full_range: raw.full_range != 0,
         },
-        held_back: raw.held_back.min(16),
         bits: if raw.sample_bytes == 2 { 10 } else { 8 },
         profile: small(raw.profile),
         level: small(raw.level),

@@ -292,9 +292,6 @@ pub struct StreamFormat {
     pub visible: Rect,
     /// Colour description.
     pub color: StreamColor,
-    /// Largest number of pictures that the decoder holds back for reordering, at most 16.
-    /// Such pictures occupy the worker's memory, not the host's buffers.
-    pub held_back: u32,
     /// Bits of a sample, 8 or 10.
     pub bits: u8,
     /// H.264: `profile_idc`; 0 for JPEG.
@@ -304,7 +301,7 @@ pub struct StreamFormat {
 }
 
 impl StreamFormat {
-    /// Returns the format of 8-bit pictures that are visible in full and not reordered. Their colours are unknown.
+    /// Returns the format of 8-bit pictures that are visible in full. Their colours are unknown.
     #[must_use]
     pub fn of_size(width: u32, height: u32) -> Self {
         Self {
@@ -316,7 +313,6 @@ impl StreamFormat {
                 ..Rect::default()
             },
             color: StreamColor::default(),
-            held_back: 0,
             bits: 8,
             profile: 0,
             level: 0,

@@ -3,7 +3,7 @@
 
 /// Version of these messages, raised with every change of their meaning.
 /// Programs from the time before such versions send 0 or nothing.
-pub(crate) const VERSION: u64 = 10;
+pub(crate) const VERSION: u64 = 11;
 /// How many numbers a message has.
 pub(crate) const WORDS: usize = 16;
 /// Longest text, in bytes.

@@ -225,7 +225,7 @@ pub(crate) fn config_from_words(words: &[u64]) -> Option<Config> {
     }
 }
 
-pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 14] {
+pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 13] {
     [
         f.coded_width.into(),
         f.coded_height.into(),
@@ -237,7 +237,6 @@ pub(crate) fn format_to_words(f: &StreamFormat) -> [u64; 14] {
         f.color.transfer.into(),
         f.color.matrix.into(),
         f.color.full_range.into(),
-        f.held_back.into(),
         f.profile.into(),
         f.level.into(),
         f.bits.into(),
@@ -263,10 +262,9 @@ pub(crate) fn format_from_words(words: &[u64]) -> Option<StreamFormat> {
             matrix: byte(8)?,
             full_range: small(9)? != 0,
         },
-        held_back: small(10)?.min(16),
-        profile: byte(11)?,
-        level: byte(12)?,
-        bits: byte(13)?,
+        profile: byte(10)?,
+        level: byte(11)?,
+        bits: byte(12)?,
     };
     let inside = |start: u32, len: u32, all: u32| start.checked_add(len).is_some_and(|e| e <= all);
     let v = format.visible;

@@ -1,5 +1,6 @@
 //! Decoders with several threads.
 
+use crate::h264::jvt_streams;
 use crate::others::{encoded, frames};
 use crate::tools::{Driven, TestEvent, access_units, x264};
 use crate::{launch, library};
@@ -90,6 +91,17 @@ fn pictures_are_the_same_with_more_threads() {
         let is_whole =
             |event: &&TestEvent| matches!(event, TestEvent::Picture { damaged: false, .. });
         assert_eq!(events.iter().filter(is_whole).count(), 25, "{words}");
+    }
+}
+
+#[test]
+fn jvt_streams_are_the_same_with_more_threads() {
+    if library().is_none() {
+        return;
+    }
+    for (name, stream) in jvt_streams() {
+        let pieces: Vec<&[u8]> = stream.chunks(4096).collect();
+        expect_same(&name, Kind::H264Decoder, &pieces);
     }
 }
 

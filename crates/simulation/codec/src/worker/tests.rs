@@ -74,7 +74,7 @@ fn lent() -> (Worker, Socket, Shared, Shared) {
     say(
         &end,
         Op::Format,
-        &[512, 512, 0, 0, 512, 512, 2, 2, 2, 0, 0, 66, 10, 8],
+        &[512, 512, 0, 0, 512, 512, 2, 2, 2, 0, 66, 10, 8],
     );
     assert!(matches!(worker.poll(), Some(Event::Format(_))));
     worker.submit(Job::ProceedByLoan(Chroma::Pairs)).unwrap();
@@ -261,7 +261,7 @@ fn stopped_workers_are_killed_without_a_wait() {
 
 #[test]
 fn messages_of_other_kinds_kill_the_worker() {
-    const FORMAT: [u64; 14] = [16, 16, 0, 0, 16, 16, 2, 2, 2, 0, 0, 66, 10, 8];
+    const FORMAT: [u64; 13] = [16, 16, 0, 0, 16, 16, 2, 2, 2, 0, 66, 10, 8];
     let (mut decoder, end) = played(Kind::H264Decoder);
     say(&end, Op::Format, &FORMAT);
     assert!(matches!(decoder.poll(), Some(Event::Format(_))));
