@@ -1,6 +1,8 @@
 //! The registry of memories and dma-bufs for a host without a kernel below it.
 
-use crate::fence::{Fences, Owner, Usage};
+mod fences;
+
+use crate::fence::{Fences, Owner, Reservation};
 use crate::file::{Access, Name, sync_flags};
 use crate::ids::{BufId, MemoryId};
 use crate::shared::imports::Import;
@@ -11,12 +13,18 @@ use crate::{
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicUsize;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 use portable_atomic::AtomicU64;
 use vb3_dma::{Direction, DmaOps, DmaSegment, Locks, NoLocks};
 
 /// The registry's kind of shared memory.
 type SharedMemory<O> = Shared<O, Slab<Attachment<O>>>;
+
+/// A memory of the registry, and the accesses to it.
+struct Registered<O: DmaOps> {
+    memory: SharedMemory<O>,
+    reservation: Reservation<Owner<O::Device>>,
+}
 
 /// One counted reference to a dma-buf, for example that of its file.
 #[must_use = "a reference goes back through `put_buf`"]
@@ -175,18 +183,20 @@ impl Changes {
 /// identity to a [`BufId`], one [`BufRef`] for each open file, and one [`Vma`] for each mapping in a program.
 ///
 /// Threads share the registry by reference: each memory has its own lock, made by `L`. No lock is held while memory
-/// is allocated or freed; a list of fences may grow under the lock of all fences. See [lock order](crate#locks).
+/// is allocated or freed; a list of fences may grow under a lock. See [lock order](crate#locks).
 pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     ops: O,
     observer: W,
     /// The time that the host set, in nanoseconds of its clock.
     now_ns: AtomicU64,
-    memories: Table<SharedMemory<O>, L>,
+    memories: Table<Registered<O>, L>,
     bufs: Table<BufInfo, L>,
     imports: Table<Imported<O::Device>, L>,
     fences: L::Lock<Fences<Owner<O::Device>>>,
-    /// A copy of [`Fences::imported`] that is read without the lock.
+    /// Number of imported fences of all memories, including ended ones.
     imported_fences: AtomicUsize,
+    /// Number of accesses that devices have begun, and number of those that ended without a fence.
+    accesses: (AtomicU64, AtomicU64),
     changes: L::Lock<Changes>,
     placer: Option<Box<dyn Placer<O> + Send + Sync>>,
 }
@@ -215,6 +225,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             imports: Table::new(Self::LIMIT),
             fences: L::new_lock(Fences::new()),
             imported_fences: AtomicUsize::new(0),
+            accesses: (AtomicU64::new(0), AtomicU64::new(0)),
             changes: L::new_lock(Changes::default()),
             placer: None,
         }
@@ -255,23 +266,6 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         self.now_ns.store(now_ns, Relaxed);
     }
 
-    /// Locks the fences of all memories, and calls `act` with them and with the time.
-    pub fn with_fences<R>(&self, act: impl FnOnce(&mut Fences<Owner<O::Device>>, u64) -> R) -> R {
-        let now_ns = self.now_ns.load(Relaxed);
-        L::with(&self.fences, |fences| {
-            let result = act(fences, now_ns);
-            self.imported_fences.store(fences.imported(), Release);
-            result
-        })
-    }
-
-    /// Returns whether a device's access must wait for fences that a program imported. Takes no lock unless there are
-    /// such fences, of any memory.
-    pub fn is_held_back(&self, memory: MemoryId, usage: Usage) -> bool {
-        self.imported_fences.load(Acquire) > 0
-            && self.with_fences(|fences, _| fences.is_held_back(memory, usage))
-    }
-
     /// Calls `act` with a memory, which is locked meanwhile. `act` must not access the same memory through
     /// the registry.
     ///
@@ -283,13 +277,17 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         act: impl FnOnce(&mut SharedMemory<O>, &Cx<'_, O, W>) -> Result<R, Error>,
     ) -> Result<R, Error> {
         let cx = self.cx();
-        let done = self.memories.with(id.0, |memory| act(memory, &cx));
+        let done = self.locked(id, |memory| act(memory, &cx));
         done.unwrap_or(Err(Error::Invalid))
     }
 
     /// Calls `look` with a memory, which is locked meanwhile; `None` if the memory does not exist.
     pub fn inspect<R>(&self, id: MemoryId, look: impl FnOnce(&SharedMemory<O>) -> R) -> Option<R> {
-        self.memories.with(id.0, |memory| look(memory))
+        self.locked(id, |memory| look(memory))
+    }
+
+    fn locked<R>(&self, id: MemoryId, act: impl FnOnce(&mut SharedMemory<O>) -> R) -> Option<R> {
+        self.memories.with(id.0, |entry| act(&mut entry.memory))
     }
 
     /// Returns the ids of all memories.
@@ -354,11 +352,16 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
 
     /// Puts a memory into the table; releases it if the table is full.
     fn insert(&self, memory: SharedMemory<O>) -> Result<MemoryId, Error> {
-        match self.memories.insert(memory) {
+        let entry = Registered {
+            memory,
+            reservation: Reservation::EMPTY,
+        };
+        match self.memories.insert(entry).map_err(|entry| entry.memory) {
             Ok(key) => {
-                self.memories.with(key, |memory| memory.set_tag(key.get()));
-                self.note_change(MemoryId(key));
-                Ok(MemoryId(key))
+                let id = MemoryId(key);
+                self.locked(id, |memory| memory.set_tag(id.get()));
+                self.note_change(id);
+                Ok(id)
             }
             Err(memory) => {
                 memory.release(&self.cx());
@@ -388,16 +391,16 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         let exported = self.export(id, Access::ReadWrite, name);
         if exported.is_err() {
             // If the export failed before it counted a user, the memory has no user whose end would free it.
-            self.release(id, self.memories.remove(id.0));
+            self.release(self.memories.remove(id.0));
         }
         exported
     }
 
     /// Frees memory that was taken out of the table.
-    fn release(&self, id: MemoryId, memory: Option<SharedMemory<O>>) {
-        if let Some(memory) = memory {
-            self.with_fences(|fences, _| fences.forget_memory(id));
-            memory.release(&self.cx());
+    fn release(&self, entry: Option<Registered<O>>) {
+        if let Some(mut entry) = entry {
+            self.end_fences(&mut entry.reservation);
+            entry.memory.release(&self.cx());
         }
     }
 
@@ -458,7 +461,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     pub fn detach(&self, attachment: AttachRef) {
         let AttachRef { memory: id, key } = attachment;
         let cx = self.cx();
-        let ended = self.memories.with(id.0, |memory| {
+        let ended = self.locked(id, |memory| {
             if memory.is_import(key) {
                 return memory.put_import(&cx, key).map(Some);
             }
@@ -519,7 +522,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
                 (import.dev == dev).then_some((import.memory, import.key))
             };
             let (id, key) = self.imports.with(entry, of_dev)??;
-            let ended = self.memories.with(id.0, |memory| memory.end_idle(&cx, key));
+            let ended = self.locked(id, |memory| memory.end_idle(&cx, key));
             self.forget_import(id, ended?);
             ended?
         };
@@ -537,8 +540,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Drops one user of a memory. Dropping the last user frees the memory.
     pub fn drop_user(&self, id: MemoryId, kind: UserKind) {
         let cx = self.cx();
-        let last = |memory: &mut SharedMemory<O>| memory.drop_user(&cx, kind);
-        self.release(id, self.memories.remove_if(id.0, last));
+        let last = |entry: &mut Registered<O>| entry.memory.drop_user(&cx, kind);
+        self.release(self.memories.remove_if(id.0, last));
         self.note_change(id);
     }
 
@@ -624,7 +627,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         if gone.is_some() {
             let cx = self.cx();
             let end = |shared: &mut SharedMemory<O>| shared.end_import_of(&cx, id);
-            while let Some(entry) = self.memories.with(memory.0, end).flatten() {
+            while let Some(entry) = self.locked(memory, end).flatten() {
                 self.forget_import(memory, Some(entry));
             }
             self.drop_user(memory, UserKind::Export);
@@ -680,12 +683,15 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// As [`Shared::revoke`].
     pub fn revoke(&self, id: MemoryId) -> Result<(), Error> {
         let cx = self.cx();
-        let revoked = self.memories.with(id.0, |memory| memory.revoke(&cx));
-        self.note_change(id);
-        if revoked.is_some() {
+        let revoked = self.memories.with(id.0, |entry| {
+            let revoked = entry.memory.revoke(&cx);
             let outcome = Err(Error::Revoked.errno());
-            self.with_fences(|fences, now_ns| fences.end_accesses(id, outcome, now_ns));
-        }
+            for access in entry.reservation.end_all() {
+                self.count_ended(access, outcome);
+            }
+            revoked
+        });
+        self.note_change(id);
         revoked.unwrap_or(Ok(()))
     }
 
@@ -704,7 +710,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             add(&mut live.buf_refs, refs.unwrap_or(0));
         }
         for key in self.memories.keys() {
-            self.memories.with(key, |memory| {
+            self.locked(MemoryId(key), |memory| {
                 let mappings = memory.users(UserKind::Mapping);
                 add(&mut live.bytes, memory.len_bytes());
                 add(&mut live.program_mappings, mappings.into());

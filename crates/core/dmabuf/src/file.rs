@@ -6,7 +6,7 @@ use vb3_dma::Direction;
 
 /// `DMA_BUF_IOCTL_SYNC`. Its argument is one `u64`, which [`sync_flags`] decodes.
 ///
-/// [`Fences::export`](crate::fence::Fences::export) and [`Fences::import`](crate::fence::Fences::import) serve
+/// `Buffers::export_fences` and `Buffers::import_fences` serve
 /// `DMA_BUF_IOCTL_EXPORT_SYNC_FILE` and `DMA_BUF_IOCTL_IMPORT_SYNC_FILE`.
 pub const IOCTL_SYNC: u32 = 0x4008_6200;
 

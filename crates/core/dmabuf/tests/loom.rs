@@ -12,7 +12,7 @@ use vb3_dma::{
     Attrs, DeviceInfo, Direction, DmaAddr, Error, IommuInfo, Limits, Locks, Mapper, PageRequest,
     PhysAddr, Platform, Prot, Segment, SegmentKind,
 };
-use vb3_dmabuf::fence::{Owner, Usage};
+use vb3_dmabuf::fence::{Owner, Status, Usage};
 use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
 
 const PAGE: u64 = 4096;
@@ -229,20 +229,44 @@ fn memory_is_revoked_while_its_last_handle_ends() {
     explore(end, revoke, |_, _| ());
 }
 
+/// Makes a sync file of the memory's fences, imports it into the memory, and drops it.
+fn ask(buffers: &Shared, id: MemoryId) {
+    let file = buffers.export_fences(id, Usage::Read).unwrap();
+    buffers
+        .import_fences(id, file.fences(), Usage::Write)
+        .unwrap();
+    let waits = buffers.is_held_back(id, Usage::Read);
+    let status = buffers.with_fences(|fences, _| fences.sync_file_status(&file));
+    assert!(
+        waits || status != Status::Pending,
+        "a pending fence holds readers back"
+    );
+    buffers.fence_owners(id, |owner| assert_eq!(owner, Owner::Device(CAMERA)));
+    buffers.with_fences(|fences, _| fences.put_sync_file(file));
+}
+
 #[test]
-fn fences_are_looked_at_inside_a_memory() {
-    let look = |buffers: &Shared, id| {
-        buffers.inspect(id, |_| {
-            buffers.with_fences(|fences, _| fences.owners(id).count())
-        });
-    };
+fn a_program_asks_for_the_fence_of_an_ending_access() {
     let access = |buffers: &Shared, id| {
-        let mut timeline = buffers.with_fences(|fences, _| fences.timeline(Owner::Device(CAMERA)));
-        let begun =
-            buffers.with_fences(|fences, _| fences.begin_access(id, &mut timeline, Usage::Write));
-        begun.unwrap();
-        buffers.revoke(id).unwrap();
-        buffers.with_fences(|fences, now_ns| fences.close(timeline, Ok(()), now_ns));
+        let access = buffers.begin_access(id, Owner::Device(CAMERA), Usage::Write);
+        buffers.end_access(id, access.unwrap(), Ok(()));
     };
-    explore(look, access, drop_plane);
+    explore(ask, access, |buffers, id| {
+        assert!(!buffers.has_imports() && !buffers.is_busy(id, Usage::Write));
+        assert_eq!(buffers.fence_counts(), (1, 1));
+        drop_plane(buffers, id);
+    });
+}
+
+#[test]
+fn a_program_asks_for_the_fence_of_a_revoked_access() {
+    let access = |buffers: &Shared, id| {
+        let access = buffers.begin_access(id, Owner::Device(CAMERA), Usage::Write);
+        buffers.revoke(id).unwrap();
+        buffers.end_access(id, access.unwrap(), Ok(()));
+    };
+    explore(ask, access, |buffers, id| {
+        assert_eq!(buffers.fence_counts(), (1, 1));
+        drop_plane(buffers, id);
+    });
 }

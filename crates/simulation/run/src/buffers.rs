@@ -121,7 +121,8 @@ impl Run {
 
     fn buffer_entry(&self, id: MemoryId, given: &[HeldBy]) -> Option<ListedBuffer> {
         let name = self.buffer_name(id);
-        self.memory.buffers().inspect(id, |memory| ListedBuffer {
+        let buffers = self.memory.buffers();
+        let mut entry = buffers.inspect(id, |memory| ListedBuffer {
             id: id.to_string(),
             name,
             bytes: memory.len_bytes(),
@@ -129,12 +130,19 @@ impl Run {
                 true => "revoked".to_owned(),
                 false => where_it_lies(memory, self.memory.ops().page_size()),
             },
-            holders: self.holder_texts(memory, (id, given)),
-        })
+            holders: self.holder_texts(memory, given),
+        })?;
+        buffers.fence_owners(id, |owner| {
+            if let Owner::Device(dev) = owner {
+                let fence = format!("a fence of {}", self.name_of(dev));
+                entry.holders.push(fence);
+            }
+        });
+        Some(entry)
     }
 
     /// Returns the holders of a buffer.
-    fn holder_texts(&self, memory: &Shared, (id, given): (MemoryId, &[HeldBy])) -> Vec<String> {
+    fn holder_texts(&self, memory: &Shared, given: &[HeldBy]) -> Vec<String> {
         let mut list = Vec::new();
         // Processes and devices follow below, with one line each.
         if memory.users(UserKind::Plane) > 0 {
@@ -154,13 +162,6 @@ impl Run {
             let name = self.name_of(attachment.device());
             list.push(format!("{name}, {}", state(attachment)));
         }
-        self.memory.with_fences(|fences, _| {
-            for owner in fences.owners(id) {
-                if let Owner::Device(dev) = owner {
-                    list.push(format!("a fence of {}", self.name_of(dev)));
-                }
-            }
-        });
         list
     }
 

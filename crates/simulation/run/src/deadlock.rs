@@ -84,7 +84,7 @@ impl Run {
         if !self.fences.deadlocks.watching {
             return;
         }
-        self.fences.deadlocks.watching = self.memory.with_fences(|fences, _| fences.has_imports());
+        self.fences.deadlocks.watching = self.memory.buffers().has_imports();
         let waits = self.fence_waits();
         for wait in self.fences.deadlocks.take_new(waits, now_ns) {
             let (device, other) = (self.path_of(wait.at), self.path_of(wait.to));
@@ -124,17 +124,15 @@ impl Run {
                 else {
                     continue;
                 };
-                memory.with_fences(|fences, _| {
-                    for (fence, owner) in fences.held_back_by(id, usage) {
-                        let Owner::Device(dma) = owner else { continue };
-                        let to = self.nodes.iter().position(|node| node.dma == dma);
-                        waits.extend(to.map(|to| Wait {
-                            at,
-                            buffer,
-                            fence,
-                            to,
-                        }));
-                    }
+                memory.buffers().held_back_by(id, usage, |fence, owner| {
+                    let Owner::Device(dma) = owner else { return };
+                    let to = self.nodes.iter().position(|node| node.dma == dma);
+                    waits.extend(to.map(|to| Wait {
+                        at,
+                        buffer,
+                        fence,
+                        to,
+                    }));
                 });
             }
         }
@@ -150,10 +148,11 @@ mod tests {
     fn waits(edges: &[(usize, usize)]) -> Vec<Wait> {
         let mut fences = Fences::new();
         let mut timeline = fences.timeline(());
+        let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
         let wait = |&(at, to)| Wait {
             at,
             buffer: 0,
-            fence: fences.begin(&mut timeline).unwrap(),
+            fence: file.fences()[0],
             to,
         };
         edges.iter().map(wait).collect()

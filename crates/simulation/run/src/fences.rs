@@ -28,7 +28,7 @@ impl Run {
         // A device that gets a buffer may drop it, which ends another fence. The chain is at most
         // as long as the number of devices.
         for _ in 0..=self.nodes.len() {
-            let counts = self.memory.with_fences(|fences, _| fences.counts());
+            let counts = self.memory.buffers().fence_counts();
             let known = core::mem::replace(&mut self.fences.known, counts);
             self.waits.buffers_changed |= known.0 != counts.0;
             if known.1 == counts.1 {
@@ -64,7 +64,11 @@ impl Run {
 
     /// Records which program or driver accessed a buffer while a device had it.
     pub(super) fn note_early_accesses(&mut self) {
-        for early in self.memory.with_fences(|fences, _| fences.take_early()) {
+        for early in self
+            .memory
+            .buffers()
+            .with_fences(|fences, _| fences.take_early())
+        {
             let row = self.early_access(early);
             self.report.access_early(row);
         }

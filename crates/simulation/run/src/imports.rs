@@ -281,13 +281,21 @@ impl Import {
             (true, false) => Usage::Read,
             (false, false) => Usage::Write,
         };
-        memory.with_fences(|fences, now_ns| {
+        let buffers = memory.buffers();
+        let made = buffers.with_fences(|fences, now_ns| {
             let mut timeline = fences.timeline(Owner::Driver);
-            let fence = fences.begin(&mut timeline);
-            let imported = fence.and_then(|f| fences.import(self.buf.memory(), &[f], usage));
+            let file = fences.sync_file_at(&mut timeline, 1, now_ns)?;
+            Ok((timeline, file))
+        });
+        // Without room for the fence, no caller can wait for it.
+        let Ok::<_, vb3_dmabuf::Error>((timeline, file)) = made else {
+            return;
+        };
+        let imported = buffers.import_fences(self.buf.memory(), file.fences(), usage);
+        buffers.with_fences(|fences, now_ns| {
+            fences.put_sync_file(file);
             match imported {
                 Ok(()) => self.pending = Some(Pending { timeline, usage }),
-                // There is no room for the fence, so no caller can wait for it.
                 Err(_) => fences.close(timeline, Ok(()), now_ns),
             }
         });
@@ -295,7 +303,9 @@ impl Import {
 
     fn end(&mut self, memory: &mut RunMemory, outcome: Result<(), i32>) {
         if let Some(Pending { timeline, .. }) = self.pending.take() {
-            memory.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
+            memory
+                .buffers()
+                .with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
         }
     }
 }

@@ -350,11 +350,9 @@ impl Run {
             }
         });
         all.extend(given);
-        self.memory.with_fences(|fences, _| {
-            all.extend(fences.owners(id).filter_map(|owner| match owner {
-                Owner::Device(dev) => Some(Holder::of("fence", self.name_of(dev))),
-                Owner::Program(_) | Owner::Driver => None,
-            }));
+        self.memory.buffers().fence_owners(id, |owner| match owner {
+            Owner::Device(dev) => all.push(Holder::of("fence", self.name_of(dev))),
+            Owner::Program(_) | Owner::Driver => {}
         });
         all.sort_unstable();
         all.dedup();

@@ -119,7 +119,7 @@ impl Run {
             fds: 0,
             ..self.report().held
         };
-        let counts = self.memory.with_fences(|fences, _| fences.counts());
+        let counts = self.memory.buffers().fence_counts();
         LeftOver {
             held,
             machine: self.machine().held(),

@@ -2,8 +2,8 @@
 //!
 //! A fence stands for one piece of work in progress. It belongs to a context, whose fences end
 //! in the order of their sequence numbers. It ends exactly once, with or without an error. A
-//! *reservation* lists the fences of one memory's writers and readers. A *sync file* is
-//! a set of fences that a program holds.
+//! *reservation* lists the fences of one memory's writers and readers; it belongs to the memory, in
+//! [`Buffers`](crate::Buffers). A *sync file* is a set of fences that a program holds.
 //!
 //! A device's fence is made only when the device gets a buffer, after all waits for that buffer. From then
 //! on, only the device itself can delay the fence's end. A queue withholds a buffer from its device only for
@@ -12,7 +12,8 @@
 //! Source: Linux 6.12 drivers/dma-buf/dma-fence.c, dma-resv.c, sync_file.c. Differs: in Linux,
 //! V4L2 devices neither add fences nor wait for them. Here they add fences, and their queues wait only for
 //! imported ones, so a reservation distinguishes the two. Fences are numbered entries of one table, not
-//! separate objects, and end only through calls.
+//! separate objects, and end only through calls. A device's access gets an entry in the table only when a sync
+//! file is made of the memory's fences. So two queues share no lock as long as no program asks for a sync file.
 
 #[cfg(feature = "alloc")]
 mod reservation;
@@ -27,6 +28,8 @@ mod timeline;
 
 #[cfg(feature = "alloc")]
 pub use reservation::Early;
+#[cfg(feature = "alloc")]
+pub(crate) use reservation::Reservation;
 #[cfg(feature = "alloc")]
 pub use sync_file::SyncFile;
 #[cfg(feature = "alloc")]

@@ -1,39 +1,36 @@
-//! Reservations: the fences of one memory.
+//! Reservations: the accesses of devices to one memory, and the fences that were imported for it.
+//!
+//! A device's access gets a fence only when a program asks for a sync file of the memory. So devices whose
+//! buffers no program waits for share no list and no lock.
 
-use super::table::{FenceTable, is_later};
-use super::{FenceId, FenceInfo, Fences, Timeline, Usage};
+use super::table::is_later;
+use super::{FenceId, Fences, SyncFile, Usage};
 use crate::{Error, MemoryId};
 use alloc::vec::Vec;
 
-/// Maximum number of early accesses (before a fence had ended) that are kept for `take_early`.
-const MAX_EARLY: usize = 1024;
-
-/// A fence in a reservation. The reservation has one reference to the fence.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry {
-    pub(super) fence: FenceId,
-    usage: Usage,
-    /// True if the fence was made when a device got the memory. False for an imported fence: queues wait for
-    /// imported fences only.
-    of_device: bool,
-}
-
+/// The access of a device that has the memory now.
 #[derive(Debug)]
-pub(super) struct Reservation {
-    memory: MemoryId,
-    entries: Vec<Entry>,
+struct Access<T> {
+    number: u64,
+    owner: T,
+    usage: Usage,
+    /// The access's fence, with one reference, if a sync file was made of it.
+    fence: Option<FenceId>,
 }
 
-/// Entries of a reservation, with the fences that they name and the number of imported ones.
-type Room<'a, T> = (&'a mut Vec<Entry>, &'a mut FenceTable<T>, &'a mut usize);
-
-fn find(all: &[Reservation], memory: MemoryId) -> Result<usize, usize> {
-    all.binary_search_by_key(&memory, |r| r.memory)
+/// A fence that a program or another driver added to a memory.
+#[derive(Clone, Copy, Debug)]
+struct Import {
+    fence: FenceId,
+    usage: Usage,
 }
 
-fn entries(all: &[Reservation], memory: MemoryId) -> &[Entry] {
-    let found = find(all, memory).ok().and_then(|at| all.get(at));
-    found.map_or(&[], |r| &r.entries)
+/// The accesses to one memory.
+#[derive(Debug)]
+pub(crate) struct Reservation<T> {
+    accesses: Vec<Access<T>>,
+    /// Queues wait for these fences only. The reservation has one reference to each.
+    imported: Vec<Import>,
 }
 
 /// An access to memory while another device used it.
@@ -53,199 +50,153 @@ pub struct Early<T> {
     pub times: u64,
 }
 
-impl<T: Copy + PartialEq> Fences<T> {
-    /// Maximum number of fences in one reservation.
-    pub const RESERVATION_LIMIT: usize = 1024;
+impl<T: Copy + PartialEq> Reservation<T> {
+    pub(crate) const EMPTY: Self = Self {
+        accesses: Vec::new(),
+        imported: Vec::new(),
+    };
 
-    /// Begins an access by a device with the next fence of its timeline. Records the pending accesses that
-    /// the device did not wait for.
-    ///
-    /// # Errors
-    /// `TableFull` (ENOMEM): the access continues without a fence.
-    pub fn begin_access(
+    /// Maximum number of accesses, and of imported fences.
+    pub(crate) const LIMIT: usize = 1024;
+
+    /// Begins an access by a device. `number` is called after all that can fail, and returns the access's number.
+    pub(crate) fn begin(
         &mut self,
-        memory: MemoryId,
-        timeline: &mut Timeline<T>,
+        owner: T,
         usage: Usage,
-    ) -> Result<FenceId, Error> {
-        self.note_access(memory, timeline.owner, usage);
-        let (entries, table, _) = self.make_room(memory, 1)?;
-        let fence = table.begin(timeline)?;
-        // The timeline has one reference to the fence, the reservation another.
-        table.hold(fence)?;
-        entries.push(Entry {
-            fence,
+        number: impl FnOnce() -> u64,
+    ) -> Result<u64, Error> {
+        room(&mut self.accesses, 1)?;
+        let number = number();
+        self.accesses.push(Access {
+            number,
+            owner,
             usage,
-            of_device: true,
+            fence: None,
         });
-        Ok(fence)
+        Ok(number)
     }
 
-    /// Ends the fences of all devices that have the memory. Imported fences stay pending until their
-    /// owner ends them.
-    pub fn end_accesses(&mut self, memory: MemoryId, outcome: Result<(), i32>, now_ns: u64) {
-        let entries = entries(&self.reservations, memory).iter();
-        for entry in entries.filter(|entry| entry.of_device) {
-            self.table.end(entry.fence, outcome, now_ns);
-        }
+    /// Ends an access. Returns its fence, if it has one, whose reference the caller drops; `None` if the access
+    /// has ended before.
+    pub(crate) fn end(&mut self, number: u64) -> Option<Option<FenceId>> {
+        let at = self.accesses.iter().position(|a| a.number == number)?;
+        Some(self.accesses.remove(at).fence)
     }
 
-    /// Adds fences of other parties, such as those of a sync file, to a memory's fences, so that queues wait
-    /// for them. Fences that have ended are left out.
-    ///
-    /// # Errors
-    /// `TableFull` (ENOMEM): nothing has been added.
-    pub fn import(
+    /// Ends all accesses, as [`end`](Self::end).
+    pub(crate) fn end_all(&mut self) -> impl Iterator<Item = Option<FenceId>> {
+        self.accesses.drain(..).map(|access| access.fence)
+    }
+
+    /// Returns the devices whose accesses conflict with one of kind `usage`, and what they do.
+    pub(crate) fn conflicts(&self, usage: Usage) -> impl Iterator<Item = (T, Usage)> {
+        let all = self.accesses.iter().map(|a| (a.owner, a.usage));
+        all.filter(move |(_, other)| usage.waits_for(*other))
+    }
+
+    /// Returns the number of imported fences, including ended ones that no call has removed yet.
+    pub(crate) fn imported(&self) -> usize {
+        self.imported.len()
+    }
+
+    /// Returns the pending imported fences that an access of kind `usage` must wait for, with their owners.
+    pub(crate) fn held_back_by(
+        &self,
+        fences: &Fences<T>,
+        usage: Usage,
+    ) -> impl Iterator<Item = (FenceId, T)> {
+        let all = self
+            .imported
+            .iter()
+            .filter(move |i| usage.waits_for(i.usage));
+        all.filter_map(|i| Some((i.fence, fences.table.pending(i.fence)?.owner)))
+    }
+
+    /// Returns the parties that must end the accesses and imported fences.
+    pub(crate) fn owners(&self, fences: &Fences<T>) -> impl Iterator<Item = T> {
+        let imported = self.held_back_by(fences, Usage::Write);
+        let own = self.accesses.iter().map(|access| access.owner);
+        own.chain(imported.map(|(_, owner)| owner))
+    }
+
+    /// Makes a sync file of the fences that an access of kind `usage` must wait for.
+    pub(crate) fn export(
         &mut self,
-        memory: MemoryId,
-        fences: &[FenceId],
+        fences: &mut Fences<T>,
+        usage: Usage,
+        now_ns: u64,
+    ) -> Result<SyncFile, Error> {
+        let most = self.accesses.len().saturating_add(self.imported.len());
+        let mut found = fences.room(most)?;
+        let conflicts = self.accesses.iter_mut();
+        for access in conflicts.filter(|access| usage.waits_for(access.usage)) {
+            let fence = match access.fence {
+                Some(fence) => fence,
+                None => fences.of_access(access.owner)?,
+            };
+            access.fence = Some(fence);
+            found.push(fence);
+        }
+        found.extend(self.held_back_by(fences, usage).map(|(fence, _)| fence));
+        fences.sync_file_of(found, now_ns)
+    }
+
+    /// Adds fences of other parties, so that queues wait for them. Removes ended fences, and leaves out those of the
+    /// list that have ended. An error adds nothing.
+    pub(crate) fn import(
+        &mut self,
+        fences: &mut Fences<T>,
+        list: &[FenceId],
         usage: Usage,
     ) -> Result<(), Error> {
-        let (entries, table, imported) = self.make_room(memory, fences.len())?;
-        for &fence in fences {
-            let Some(new) = table.get(fence).filter(|_| table.is_pending(fence)) else {
+        let table = &mut fences.table;
+        self.imported.retain(|import| {
+            let is_pending = table.pending(import.fence).is_some();
+            if !is_pending {
+                table.put(import.fence);
+            }
+            is_pending
+        });
+        room(&mut self.imported, list.len())?;
+        for &fence in list {
+            let Some(new) = table.pending(fence) else {
                 continue;
             };
             table.hold(fence)?;
-            // Replaces an earlier imported fence of the same context: it ends before the new one, so no
-            // waiter needs it. A device's fence stays, because a program cannot replace it.
-            let is_replaced = |e: &&mut Entry| {
-                let is_earlier = |old: FenceInfo<T>| {
+            // Replaces an earlier fence of the same context: it ends before the new one, so no waiter needs it.
+            let is_replaced = |old: &&mut Import| {
+                let of_table = table.get(old.fence);
+                let is_earlier = of_table.is_some_and(|old| {
                     old.context == new.context && is_later(new.seqno, old.seqno)
-                };
-                !e.of_device
-                    && (e.fence == fence
-                        || e.usage >= usage && table.get(e.fence).is_some_and(is_earlier))
+                });
+                old.fence == fence || old.usage >= usage && is_earlier
             };
-            let mut entry = Entry {
-                fence,
-                usage,
-                of_device: false,
-            };
-            match entries.iter_mut().find(is_replaced) {
+            match self.imported.iter_mut().find(is_replaced) {
                 Some(old) => {
-                    entry.usage = old.usage.min(usage);
+                    let usage = old.usage.min(usage);
+                    let old = core::mem::replace(old, Import { fence, usage });
                     table.put(old.fence);
-                    *old = entry;
                 }
-                None => {
-                    *imported = imported.saturating_add(1);
-                    entries.push(entry);
-                }
+                None => self.imported.push(Import { fence, usage }),
             }
         }
         Ok(())
     }
 
-    /// Returns whether an access of kind `usage` conflicts with any pending fence, imported or not.
-    #[must_use]
-    pub fn is_busy(&self, memory: MemoryId, usage: Usage) -> bool {
-        self.conflicts(memory, usage).next().is_some()
-    }
-
-    /// Returns whether an access of kind `usage` must wait for pending fences that a program imported.
-    #[must_use]
-    pub fn is_held_back(&self, memory: MemoryId, usage: Usage) -> bool {
-        self.conflicts(memory, usage).any(|entry| !entry.of_device)
-    }
-
-    /// Returns the pending imported fences that an access of kind `usage` must wait for, with their owners.
-    pub fn held_back_by(
-        &self,
-        memory: MemoryId,
-        usage: Usage,
-    ) -> impl Iterator<Item = (FenceId, T)> {
-        self.conflicts(memory, usage)
-            .filter(|entry| !entry.of_device)
-            .filter_map(|entry| Some((entry.fence, self.table.get(entry.fence)?.owner)))
-    }
-
-    /// Returns the pending fences that an access of kind `usage` must wait for.
-    pub(super) fn conflicts(&self, memory: MemoryId, usage: Usage) -> impl Iterator<Item = &Entry> {
-        let entries = entries(&self.reservations, memory).iter();
-        entries.filter(move |e| usage.waits_for(e.usage) && self.table.is_pending(e.fence))
-    }
-
-    /// Returns the parties that must end the memory's pending fences.
-    pub fn owners(&self, memory: MemoryId) -> impl Iterator<Item = T> {
-        let entries = entries(&self.reservations, memory).iter();
-        let pending = entries.filter(|e| self.table.is_pending(e.fence));
-        pending.filter_map(|e| Some(self.table.get(e.fence)?.owner))
-    }
-
-    /// Records an access as early for each device that uses the memory now and with which the access conflicts.
-    pub fn note_access(&mut self, memory: MemoryId, by: T, usage: Usage) {
-        let mut early = core::mem::take(&mut self.early);
-        for entry in self.conflicts(memory, usage).filter(|e| e.of_device) {
-            let Some(fence) = self.table.get(entry.fence) else {
-                continue;
-            };
-            let new = Early {
-                memory,
-                by,
-                usage,
-                owner: fence.owner,
-                owner_usage: entry.usage,
-                times: 1,
-            };
-            let same = early.iter_mut().find(|e| Early { times: 1, ..**e } == new);
-            if let Some(same) = same {
-                same.times = same.times.saturating_add(1);
-            } else if early.len() < MAX_EARLY && early.try_reserve(1).is_ok() {
-                early.push(new);
-            }
-        }
-        self.early = early;
-    }
-
-    /// Returns the early accesses recorded since the last call.
-    pub fn take_early(&mut self) -> Vec<Early<T>> {
-        core::mem::take(&mut self.early)
-    }
-
-    /// Removes the reservation of a memory that no longer exists. Its fences stay pending.
-    pub fn forget_memory(&mut self, memory: MemoryId) {
-        if let Ok(at) = find(&self.reservations, memory) {
-            for entry in self.reservations.remove(at).entries {
-                self.imported = self.imported.saturating_sub((!entry.of_device).into());
-                self.table.put(entry.fence);
-            }
+    /// Drops the imported fences, because the memory no longer exists.
+    pub(crate) fn forget(&mut self, fences: &mut Fences<T>) {
+        for import in self.imported.drain(..) {
+            fences.table.put(import.fence);
         }
     }
+}
 
-    /// Returns whether any fence that a program imported is pending.
-    #[must_use]
-    pub fn has_imports(&self) -> bool {
-        let mut all = self.reservations.iter().flat_map(|r| &r.entries);
-        all.any(|entry| !entry.of_device && self.table.is_pending(entry.fence))
+/// Makes room for `more` entries of a list of a reservation.
+fn room<E>(list: &mut Vec<E>, more: usize) -> Result<(), Error> {
+    let full = Error::table_full(list.len());
+    if list.len().saturating_add(more) > Reservation::<()>::LIMIT {
+        return Err(full);
     }
-
-    /// Removes ended fences from a reservation, and makes room for `more` fences. Returns the reservation's
-    /// entries, the table and the number of imported fences.
-    fn make_room(&mut self, memory: MemoryId, more: usize) -> Result<Room<'_, T>, Error> {
-        let (all, table) = (&mut self.reservations, &mut self.table);
-        let imported = &mut self.imported;
-        let full = table.full();
-        let found = find(all, memory);
-        if let Err(at) = found {
-            all.try_reserve(1).map_err(|_| full)?;
-            let entries = Vec::new();
-            all.insert(at, Reservation { memory, entries });
-        }
-        let (Ok(at) | Err(at)) = found;
-        let entries = &mut all.get_mut(at).ok_or(full)?.entries;
-        entries.retain(|entry| {
-            let pending = table.is_pending(entry.fence);
-            if !pending {
-                *imported = imported.saturating_sub((!entry.of_device).into());
-                table.put(entry.fence);
-            }
-            pending
-        });
-        if entries.len().saturating_add(more) > Self::RESERVATION_LIMIT {
-            return Err(full);
-        }
-        entries.try_reserve(more).map_err(|_| full)?;
-        Ok((entries, table, imported))
-    }
+    list.try_reserve(more).map_err(|_| full)
 }

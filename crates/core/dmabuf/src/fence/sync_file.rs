@@ -1,8 +1,8 @@
 //! Sync files: sets of fences that programs hold.
 
 use super::table::is_later;
-use super::{FenceId, FenceInfo, Fences, Status, Timeline, Usage};
-use crate::{Error, MemoryId};
+use super::{FenceId, FenceInfo, Fences, Status, Timeline};
+use crate::Error;
 use alloc::vec::Vec;
 
 /// A set of fences, at most one of each context. A program waits for it, merges it with another set, or adds
@@ -55,22 +55,6 @@ impl<T: Copy + PartialEq> Fences<T> {
         })
     }
 
-    /// Returns the fences that an access of kind `usage` to a memory must wait for now
-    /// (`DMA_BUF_IOCTL_EXPORT_SYNC_FILE`).
-    ///
-    /// # Errors
-    /// `TableFull` (ENOMEM).
-    pub fn export(
-        &mut self,
-        memory: MemoryId,
-        usage: Usage,
-        now_ns: u64,
-    ) -> Result<SyncFile, Error> {
-        let mut found = self.room(self.conflicts(memory, usage).count())?;
-        found.extend(self.conflicts(memory, usage).map(|entry| entry.fence));
-        self.sync_file_of(found, now_ns)
-    }
-
     /// Makes a sync file of two sync files' pending fences, the latest of each context (`SYNC_IOC_MERGE`).
     ///
     /// # Errors
@@ -78,19 +62,26 @@ impl<T: Copy + PartialEq> Fences<T> {
     pub fn merge(&mut self, a: &SyncFile, b: &SyncFile, now_ns: u64) -> Result<SyncFile, Error> {
         let mut found = self.room(a.fences.len().saturating_add(b.fences.len()))?;
         let all = a.fences.iter().chain(&b.fences);
-        found.extend(all.copied().filter(|fence| self.table.is_pending(*fence)));
+        found.extend(
+            all.copied()
+                .filter(|fence| self.table.pending(*fence).is_some()),
+        );
         self.sync_file_of(found, now_ns)
     }
 
     /// Returns an empty list with room for `count` fences.
-    fn room(&self, count: usize) -> Result<Vec<FenceId>, Error> {
+    pub(super) fn room(&self, count: usize) -> Result<Vec<FenceId>, Error> {
         let mut list = Vec::new();
         let reserved = list.try_reserve_exact(count);
         reserved.map_err(|_| self.table.full()).map(|()| list)
     }
 
     /// Makes a sync file of the latest fence of each context, and takes a reference to each.
-    fn sync_file_of(&mut self, mut fences: Vec<FenceId>, now_ns: u64) -> Result<SyncFile, Error> {
+    pub(super) fn sync_file_of(
+        &mut self,
+        mut fences: Vec<FenceId>,
+        now_ns: u64,
+    ) -> Result<SyncFile, Error> {
         let place = |fence: &FenceId| {
             let found = self.table.get(*fence);
             found.map_or((0, 0), |f| (f.context, f.seqno))

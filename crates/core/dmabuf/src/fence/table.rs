@@ -1,9 +1,12 @@
 //! The table of fences.
 
-use super::Status;
-use super::reservation::{Early, Reservation};
-use crate::{Error, Slab, SlabKey, Store};
+use super::reservation::Early;
+use super::{Status, Usage};
+use crate::{Error, MemoryId, Slab, SlabKey, Store};
 use alloc::vec::Vec;
+
+/// Maximum number of kinds of early accesses that are kept for `take_early`.
+const MAX_EARLY: usize = 1024;
 
 /// Names a fence without keeping it. If the fence is gone, it has ended or has lost its last reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,17 +32,14 @@ struct Fence<T> {
     holders: u32,
 }
 
-/// All fences of a host, and the reservations that list them.
+/// The fences that sync files and imports refer to.
 ///
-/// `T` names the party that ends a fence: a device or a program's timeline.
+/// `T` names the party that ends a fence: a device, a program's timeline or another driver. A device's access that no
+/// sync file refers to has no fence here.
 #[derive(Debug)]
 pub struct Fences<T> {
     pub(super) table: FenceTable<T>,
-    /// The reservations of all memories that have one, in the order of their ids.
-    pub(super) reservations: Vec<Reservation>,
-    /// Number of imported fences in all reservations, including ended ones.
-    pub(super) imported: usize,
-    pub(super) early: Vec<Early<T>>,
+    early: Vec<Early<T>>,
     pub(super) last_context: u64,
 }
 
@@ -47,8 +47,8 @@ pub struct Fences<T> {
 #[derive(Debug)]
 pub(super) struct FenceTable<T> {
     fences: Slab<Fence<T>>,
-    /// Number of fences that have begun, and number of fences that have ended.
-    counts: (u64, u64),
+    /// Number of fences that have begun on timelines, and number of fences that have ended.
+    pub(super) counts: (u64, u64),
 }
 
 /// Returns whether sequence number `a` comes after `b` in one context. They are compared modulo 2^32.
@@ -59,13 +59,13 @@ pub(super) const fn is_later(a: u64, b: u64) -> bool {
     ((a as u32).wrapping_sub(b as u32) as i32) > 0
 }
 
-impl<T: Copy> Default for Fences<T> {
+impl<T: Copy + PartialEq> Default for Fences<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Copy> Fences<T> {
+impl<T: Copy + PartialEq> Fences<T> {
     /// Maximum number of fences at one time.
     pub const LIMIT: u32 = 1 << 18;
 
@@ -77,8 +77,6 @@ impl<T: Copy> Fences<T> {
                 fences: Slab::new(Self::LIMIT),
                 counts: (0, 0),
             },
-            reservations: Vec::new(),
-            imported: 0,
             early: Vec::new(),
             last_context: 0,
         }
@@ -90,23 +88,64 @@ impl<T: Copy> Fences<T> {
         self.table.fences.len()
     }
 
-    /// Returns the number of imported fences in all reservations, including ended ones that no call has removed yet.
-    pub(crate) const fn imported(&self) -> usize {
-        self.imported
-    }
-
-    /// Returns whether there are neither fences nor reservations.
+    /// Returns whether there are no fences.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.table.fences.is_empty() && self.reservations.is_empty()
+        self.table.fences.is_empty()
     }
 
-    /// Returns two counts: the fences that have begun, and the fences that have ended. A fence ends when its work ends,
-    /// with or without an error, or when its last reference is lost. The counts are equal when no fence is pending. A
-    /// waiter checks its fences again when the counts have changed.
-    #[must_use]
-    pub const fn counts(&self) -> (u64, u64) {
+    /// Returns the number of fences that have begun on timelines, and the number of all fences that have ended.
+    pub(crate) const fn counts(&self) -> (u64, u64) {
         self.table.counts
+    }
+
+    /// Makes the fence of a device's access. The access was counted when it began.
+    pub(super) fn of_access(&mut self, owner: T) -> Result<FenceId, Error> {
+        let context = self.next_context();
+        self.table.insert(context, 1, owner)
+    }
+
+    /// Ends the fence of a device's access.
+    pub(crate) fn end_access(&mut self, fence: FenceId, outcome: Result<(), i32>, now_ns: u64) {
+        self.table.end(fence, outcome, now_ns);
+        self.table.put(fence);
+    }
+
+    /// Returns the number of a context that no other fences have. A host never makes 2^64 contexts.
+    pub(super) const fn next_context(&mut self) -> u64 {
+        self.last_context = self.last_context.wrapping_add(1);
+        self.last_context
+    }
+
+    /// Records an access to memory while the devices in `owners` used it.
+    pub(crate) fn note_early(
+        &mut self,
+        memory: MemoryId,
+        (by, usage): (T, Usage),
+        owners: impl Iterator<Item = (T, Usage)>,
+    ) {
+        let early = &mut self.early;
+        for (owner, owner_usage) in owners {
+            let new = Early {
+                memory,
+                by,
+                usage,
+                owner,
+                owner_usage,
+                times: 1,
+            };
+            let same = early.iter_mut().find(|e| Early { times: 1, ..**e } == new);
+            if let Some(same) = same {
+                same.times = same.times.saturating_add(1);
+            } else if early.len() < MAX_EARLY && early.try_reserve(1).is_ok() {
+                early.push(new);
+            }
+        }
+    }
+
+    /// Returns the early accesses recorded since the last call.
+    pub fn take_early(&mut self) -> Vec<Early<T>> {
+        core::mem::take(&mut self.early)
     }
 }
 
@@ -116,9 +155,10 @@ impl<T: Copy> FenceTable<T> {
         Some(self.fences.get(fence.0)?.info)
     }
 
-    pub(super) fn is_pending(&self, fence: FenceId) -> bool {
+    /// Returns a fence's state if the fence is pending.
+    pub(super) fn pending(&self, fence: FenceId) -> Option<FenceInfo<T>> {
         self.get(fence)
-            .is_some_and(|info| info.status == Status::Pending)
+            .filter(|info| info.status == Status::Pending)
     }
 
     pub(super) fn insert(&mut self, context: u64, seqno: u64, owner: T) -> Result<FenceId, Error> {
@@ -129,19 +169,16 @@ impl<T: Copy> FenceTable<T> {
             status: Status::Pending,
         };
         let inserted = self.fences.insert(Fence { info, holders: 1 });
-        let key = inserted.map_err(|_| self.full())?;
-        self.counts.0 = self.counts.0.saturating_add(1);
-        Ok(FenceId(key))
+        inserted.map(FenceId).map_err(|_| self.full())
     }
 
     pub(super) fn full(&self) -> Error {
         Error::table_full(self.fences.len())
     }
 
-    /// Ends a fence if it is pending.
+    /// Ends a fence that is pending, if it is not gone. A timeline or an access ends each of its fences once.
     pub(super) fn end(&mut self, fence: FenceId, outcome: Result<(), i32>, at_ns: u64) {
-        let found = self.fences.get_mut(fence.0);
-        if let Some(found) = found.filter(|found| found.info.status == Status::Pending) {
+        if let Some(found) = self.fences.get_mut(fence.0) {
             found.info.status = Status::Ended { outcome, at_ns };
             self.counts.1 = self.counts.1.saturating_add(1);
         }

@@ -2,265 +2,355 @@
 
 mod model;
 
+use super::reservation::Reservation;
 use super::*;
-use crate::{Error, MemoryId, SlabKey};
+use crate::tests::{Bufs, buffers};
+use crate::{Backing, Error, MemoryId};
 use alloc::vec::Vec;
 
-const MEMORY: MemoryId = memory(7);
+/// How a device's access ends: with success, with an error of the device, or because its stream was stopped.
+const OUTCOMES: [Result<(), i32>; 3] = [Ok(()), Err(5), Err(125)];
 
-const fn memory(index: u32) -> MemoryId {
-    let generation = 1;
-    MemoryId(SlabKey { generation, index })
+type Line = Timeline<Owner<u32>>;
+
+fn memory(b: &Bufs) -> MemoryId {
+    crate::tests::memory(b, Backing::Coherent(1), Direction::Bidirectional, 1)
 }
 
-fn ended(fences: &Fences<u32>, file: &SyncFile) -> Option<Result<(), i32>> {
-    match fences.sync_file_status(file) {
+fn owner(number: usize) -> Owner<u32> {
+    Owner::Device(number as u32)
+}
+
+fn timeline(b: &Bufs, number: u64) -> Line {
+    b.with_fences(|fences, _| fences.timeline(Owner::Program(number)))
+}
+
+fn file_at(b: &Bufs, timeline: &mut Line, seqno: u64) -> SyncFile {
+    b.with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns))
+        .unwrap()
+}
+
+fn merge(b: &Bufs, one: &SyncFile, two: &SyncFile) -> Result<SyncFile, Error> {
+    b.with_fences(|fences, now_ns| fences.merge(one, two, now_ns))
+}
+
+fn advance(b: &Bufs, timeline: &mut Line, to: u64) {
+    b.with_fences(|fences, now_ns| fences.advance(timeline, to, Ok(()), now_ns));
+}
+
+fn close(b: &Bufs, timeline: Line, outcome: Result<(), i32>) {
+    b.with_fences(|fences, now_ns| fences.close(timeline, outcome, now_ns));
+}
+
+fn put(b: &Bufs, file: SyncFile) {
+    b.with_fences(|fences, _| fences.put_sync_file(file));
+}
+
+fn status(b: &Bufs, file: &SyncFile) -> Status {
+    b.with_fences(|fences, _| fences.sync_file_status(file))
+}
+
+fn ended(b: &Bufs, file: &SyncFile) -> Option<Result<(), i32>> {
+    match status(b, file) {
         Status::Pending => None,
         Status::Ended { outcome, .. } => Some(outcome),
     }
 }
 
+fn is_empty(b: &Bufs) -> bool {
+    b.with_fences(|fences, _| fences.is_empty())
+}
+
 #[test]
 fn a_reader_waits_for_writers_and_a_writer_for_all() {
-    let mut fences = Fences::new();
-    let mut camera = fences.timeline(1);
-    let mut display = fences.timeline(2);
-    fences
-        .begin_access(MEMORY, &mut display, Usage::Read)
-        .unwrap();
-    assert!(!fences.is_busy(MEMORY, Usage::Read));
-    assert!(fences.is_busy(MEMORY, Usage::Write));
-    fences
-        .begin_access(MEMORY, &mut camera, Usage::Write)
-        .unwrap();
-    assert!(fences.is_busy(MEMORY, Usage::Read));
-    fences.end_oldest(&mut camera, Ok(()), 5);
-    assert!(!fences.is_busy(MEMORY, Usage::Read));
-    fences.end_oldest(&mut display, Ok(()), 6);
-    assert!(!fences.is_busy(MEMORY, Usage::Write));
-    assert_eq!(fences.counts().0, fences.counts().1);
+    let b = buffers();
+    let id = memory(&b);
+    let display = b.begin_access(id, owner(2), Usage::Read).unwrap();
+    assert!(!b.is_busy(id, Usage::Read));
+    assert!(b.is_busy(id, Usage::Write));
+    let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
+    assert!(b.is_busy(id, Usage::Read));
+    b.end_access(id, camera, Ok(()));
+    assert!(!b.is_busy(id, Usage::Read));
+    assert!(b.is_busy(id, Usage::Write));
+    b.end_access(id, display, Ok(()));
+    assert!(!b.is_busy(id, Usage::Write));
+    assert_eq!(b.fence_counts(), (2, 2));
+}
+
+#[test]
+fn a_device_needs_no_lock_but_its_memory() {
+    let b = buffers();
+    let id = memory(&b);
+    // The tests' locks panic if they are taken twice.
+    b.with_fences(|_, _| {
+        let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
+        assert!(b.is_busy(id, Usage::Read) && !b.is_held_back(id, Usage::Read));
+        b.end_access(id, camera, Ok(()));
+    });
+    b.free(id);
 }
 
 #[test]
 fn device_fence_blocks_only_after_import() {
-    let mut fences = Fences::new();
-    let mut camera = fences.timeline(1);
-    fences
-        .begin_access(MEMORY, &mut camera, Usage::Write)
-        .unwrap();
-    assert!(!fences.is_empty() && !fences.is_held_back(MEMORY, Usage::Read));
-    let file = fences.export(MEMORY, Usage::Read, 0).unwrap();
-    assert!(!fences.has_imports());
-    fences.import(MEMORY, file.fences(), Usage::Write).unwrap();
-    assert!(fences.has_imports() && fences.is_held_back(MEMORY, Usage::Read));
-    let by = fences
-        .held_back_by(MEMORY, Usage::Read)
-        .map(|(_, owner)| owner);
-    assert_eq!(by.collect::<Vec<_>>(), [1]);
-    fences.end_oldest(&mut camera, Err(5), 9);
-    assert!(!fences.has_imports() && !fences.is_held_back(MEMORY, Usage::Read));
-    assert_eq!(ended(&fences, &file), Some(Err(5)));
-    fences.put_sync_file(file);
-    fences.forget_memory(MEMORY);
-    assert!(fences.is_empty());
+    let b = buffers();
+    let id = memory(&b);
+    let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
+    assert!(is_empty(&b), "no program asked for a fence");
+    assert!(!b.is_held_back(id, Usage::Read));
+    let file = b.export_fences(id, Usage::Read).unwrap();
+    assert!(!b.has_imports());
+    b.import_fences(id, file.fences(), Usage::Write).unwrap();
+    assert!(b.has_imports() && b.is_held_back(id, Usage::Read));
+    let mut by = Vec::new();
+    b.held_back_by(id, Usage::Read, |_, owner| by.push(owner));
+    assert_eq!(by, [owner(1)]);
+    b.end_access(id, camera, Err(5));
+    assert!(!b.has_imports() && !b.is_held_back(id, Usage::Read));
+    assert_eq!(ended(&b, &file), Some(Err(5)));
+    put(&b, file);
+    b.free(id);
+    assert!(is_empty(&b));
+}
+
+#[test]
+fn both_files_of_an_access_have_its_one_fence() {
+    let b = buffers();
+    let id = memory(&b);
+    let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
+    let files = [Usage::Read, Usage::Write].map(|usage| b.export_fences(id, usage).unwrap());
+    assert_eq!(files[0].fences(), files[1].fences());
+    // An access has one owner, whether or not it has a fence.
+    let mut owners = Vec::new();
+    b.fence_owners(id, |owner| owners.push(owner));
+    assert_eq!((owners, b.fence_counts()), ([owner(1)].to_vec(), (1, 0)));
+    b.end_access(id, camera, Ok(()));
+    // The number of an access that has ended means nothing.
+    b.end_access(id, camera, Err(5));
+    assert_eq!(b.fence_counts(), (1, 1));
+    for file in files {
+        assert_eq!(ended(&b, &file), Some(Ok(())));
+        put(&b, file);
+    }
+    assert!(is_empty(&b));
+}
+
+#[test]
+fn fences_of_freed_memory_end() {
+    let b = buffers();
+    let id = memory(&b);
+    for device in [1, 2] {
+        b.begin_access(id, owner(device), Usage::Read).unwrap();
+    }
+    let file = b.export_fences(id, Usage::Write).unwrap();
+    b.free(id);
+    assert_eq!(ended(&b, &file), Some(Err(125)));
+    assert_eq!(b.fence_counts(), (2, 2));
+    put(&b, file);
+    assert_eq!(b.export_fences(id, Usage::Write), Err(Error::Invalid));
+    let refused = b.begin_access(id, owner(1), Usage::Read);
+    assert_eq!(refused, Err(Error::Invalid));
+    assert_eq!(b.fence_counts(), (2, 2));
 }
 
 #[test]
 fn an_export_without_work_in_progress_has_ended() {
-    let mut fences = Fences::<u32>::new();
-    let file = fences.export(MEMORY, Usage::Write, 3).unwrap();
-    assert_eq!(
-        fences.sync_file_status(&file),
-        Status::Ended {
-            outcome: Ok(()),
-            at_ns: 3
-        }
-    );
-    fences.put_sync_file(file);
+    let b = buffers();
+    b.set_now(3);
+    let file = b.export_fences(memory(&b), Usage::Write).unwrap();
+    let outcome = Ok(());
+    assert_eq!(status(&b, &file), Status::Ended { outcome, at_ns: 3 });
+    put(&b, file);
 }
 
 #[test]
 fn a_sync_file_ended_with_its_last_fence() {
-    let mut fences = Fences::new();
-    let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));
-    let [late, early] = [&mut a, &mut b].map(|line| fences.sync_file_at(line, 1, 0).unwrap());
-    let both = fences.merge(&late, &early, 0).unwrap();
+    let b = buffers();
+    let (mut one, mut two) = (timeline(&b, 1), timeline(&b, 2));
+    let [late, early] = [&mut one, &mut two].map(|line| file_at(&b, line, 1));
+    let both = merge(&b, &late, &early).unwrap();
+    b.set_now(4);
+    advance(&b, &mut two, 1);
+    b.set_now(9);
+    advance(&b, &mut one, 1);
     let outcome = Ok(());
-    fences.advance(&mut b, 1, outcome, 4);
-    fences.advance(&mut a, 1, outcome, 9);
-    let ended = Status::Ended { outcome, at_ns: 9 };
-    assert_eq!(fences.sync_file_status(&both), ended);
+    assert_eq!(status(&b, &both), Status::Ended { outcome, at_ns: 9 });
     for file in [late, early, both] {
-        fences.put_sync_file(file);
+        put(&b, file);
     }
 }
 
 #[test]
 fn merge_keeps_last_pending_fence_of_each_context() {
-    let mut fences = Fences::new();
-    let (mut a, mut b) = (fences.timeline(1), fences.timeline(2));
-    let [a1, a3] = [1, 3].map(|seqno| fences.sync_file_at(&mut a, seqno, 0).unwrap());
-    let b2 = fences.sync_file_at(&mut b, 2, 0).unwrap();
-    let both = fences.merge(&a3, &a1, 0).unwrap();
-    let all = fences.merge(&both, &b2, 0).unwrap();
-    let seqnos: Vec<u64> = fences.sync_file_info(&all).map(|f| f.seqno).collect();
+    let b = buffers();
+    let (mut one, mut two) = (timeline(&b, 1), timeline(&b, 2));
+    let [a1, a3] = [1, 3].map(|seqno| file_at(&b, &mut one, seqno));
+    let b2 = file_at(&b, &mut two, 2);
+    let both = merge(&b, &a3, &a1).unwrap();
+    let all = merge(&b, &both, &b2).unwrap();
+    let seqnos: Vec<u64> =
+        b.with_fences(|fences, _| fences.sync_file_info(&all).map(|f| f.seqno).collect());
     assert_eq!(seqnos, [3, 2]);
-    fences.advance(&mut a, 2, Ok(()), 1);
-    assert_eq!(
-        (ended(&fences, &a1), ended(&fences, &all)),
-        (Some(Ok(())), None)
-    );
-    fences.advance(&mut b, 2, Ok(()), 1);
-    let left = fences.merge(&all, &b2, 2).unwrap();
+    advance(&b, &mut one, 2);
+    assert_eq!((ended(&b, &a1), ended(&b, &all)), (Some(Ok(())), None));
+    advance(&b, &mut two, 2);
+    let left = merge(&b, &all, &b2).unwrap();
     assert_eq!(left.fences().len(), 1, "what has ended is left out");
-    fences.close(a, Err(2), 4);
+    close(&b, one, Err(2));
     for file in [a1, a3, b2, both, all, left] {
-        assert!(ended(&fences, &file).is_some());
-        fences.put_sync_file(file);
+        assert!(ended(&b, &file).is_some());
+        put(&b, file);
     }
-    fences.close(b, Ok(()), 4);
-    assert!(fences.is_empty());
+    close(&b, two, Ok(()));
+    assert!(is_empty(&b));
 }
 
 #[test]
 fn sequence_numbers_may_wrap() {
-    let mut fences = Fences::new();
-    let mut timeline = fences.timeline(1);
-    fences.advance(&mut timeline, 0x7fff_ffff, Ok(()), 0);
-    fences.advance(&mut timeline, 0xffff_fffe, Ok(()), 0);
-    let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
-    assert_eq!(ended(&fences, &file), None);
-    fences.advance(&mut timeline, 0, Ok(()), 0);
-    assert_eq!(ended(&fences, &file), None);
-    fences.advance(&mut timeline, 1, Ok(()), 0);
-    assert_eq!(ended(&fences, &file), Some(Ok(())));
-    fences.put_sync_file(file);
+    let b = buffers();
+    let mut line = timeline(&b, 1);
+    advance(&b, &mut line, 0x7fff_ffff);
+    advance(&b, &mut line, 0xffff_fffe);
+    let file = file_at(&b, &mut line, 1);
+    assert_eq!(ended(&b, &file), None);
+    advance(&b, &mut line, 0);
+    assert_eq!(ended(&b, &file), None);
+    advance(&b, &mut line, 1);
+    assert_eq!(ended(&b, &file), Some(Ok(())));
+    put(&b, file);
 }
 
 #[test]
 fn cyclic_sequence_numbers_are_safe() {
-    let mut fences = Fences::new();
-    let mut timeline = fences.timeline(1);
-    let mut all = fences.export(MEMORY, Usage::Read, 0).unwrap();
+    let b = buffers();
+    let id = memory(&b);
+    let mut line = timeline(&b, 1);
+    let mut all = b.export_fences(id, Usage::Read).unwrap();
     for seqno in [0x6000_0000, 0x1, 0x7fff_ffff, 0xc000_0000, 0x3000_0000] {
-        let one = fences.sync_file_at(&mut timeline, seqno, 0).unwrap();
-        let merged = fences.merge(&all, &one, 0).unwrap();
-        fences.import(MEMORY, one.fences(), Usage::Write).unwrap();
-        fences.import(MEMORY, merged.fences(), Usage::Read).unwrap();
-        fences.put_sync_file(one);
-        fences.put_sync_file(core::mem::replace(&mut all, merged));
+        let one = file_at(&b, &mut line, seqno);
+        let merged = merge(&b, &all, &one).unwrap();
+        b.import_fences(id, one.fences(), Usage::Write).unwrap();
+        b.import_fences(id, merged.fences(), Usage::Read).unwrap();
+        put(&b, one);
+        put(&b, core::mem::replace(&mut all, merged));
     }
-    let exported = fences.export(MEMORY, Usage::Write, 0).unwrap();
+    let exported = b.export_fences(id, Usage::Write).unwrap();
     assert!(exported.fences().len() <= 1);
-    fences.put_sync_file(exported);
-    fences.put_sync_file(all);
-    fences.close(timeline, Ok(()), 0);
-    fences.forget_memory(MEMORY);
-    assert!(fences.is_empty());
+    put(&b, exported);
+    put(&b, all);
+    close(&b, line, Ok(()));
+    b.free(id);
+    assert!(is_empty(&b));
 }
 
 #[test]
 fn a_fence_that_nobody_looks_at_is_forgotten() {
-    let mut fences = Fences::new();
-    let mut timeline = fences.timeline(1);
+    let b = buffers();
+    let mut line = timeline(&b, 1);
     for seqno in 1..100_000 {
-        let file = fences.sync_file_at(&mut timeline, seqno, 0).unwrap();
-        fences.put_sync_file(file);
+        put(&b, file_at(&b, &mut line, seqno));
     }
-    assert!(fences.is_empty());
-    let room = timeline.points.capacity();
+    assert!(is_empty(&b));
+    assert_eq!(b.fence_counts(), (99_999, 99_999));
+    let room = line.points.capacity();
     assert!(room <= 8, "{room}");
-    fences.close(timeline, Ok(()), 0);
+    close(&b, line, Ok(()));
 }
 
 #[test]
 fn early_access_note_names_both_sides() {
-    let mut fences = Fences::new();
-    let (mut camera, mut display) = (fences.timeline(1), fences.timeline(2));
-    fences
-        .begin_access(MEMORY, &mut camera, Usage::Write)
-        .unwrap();
-    fences
-        .begin_access(MEMORY, &mut display, Usage::Read)
-        .unwrap();
+    let b = buffers();
+    let id = memory(&b);
+    let take_early = || b.with_fences(|fences, _| fences.take_early());
+    let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
+    b.begin_access(id, owner(2), Usage::Read).unwrap();
+    let program = Owner::Program(77);
     for _ in 0..3 {
-        fences.note_access(MEMORY, 77, Usage::Read);
+        b.note_access(id, program, Usage::Read);
     }
-    let early = fences.take_early();
+    let early = take_early();
     let seen: Vec<_> = early
         .iter()
         .map(|e| (e.by, e.usage, e.owner, e.times))
         .collect();
-    assert_eq!(seen, [(2, Usage::Read, 1, 1), (77, Usage::Read, 1, 3),]);
-    fences.end_oldest(&mut camera, Ok(()), 0);
-    fences.note_access(MEMORY, 77, Usage::Read);
+    let expected = [(owner(2), 1), (program, 3)];
+    assert_eq!(
+        seen,
+        expected.map(|(by, times)| (by, Usage::Read, owner(1), times))
+    );
+    b.end_access(id, camera, Ok(()));
+    b.note_access(id, program, Usage::Read);
     assert!(
-        fences.take_early().is_empty(),
+        take_early().is_empty(),
         "the writer is done, and readers share"
     );
 }
 
 #[test]
 fn a_full_table_refuses_and_gets_over_it() {
-    let mut fences = Fences::new();
-    let mut timeline = fences.timeline(1);
-    let files: Vec<SyncFile> = (1..=u64::from(Fences::<u32>::LIMIT))
-        .map(|seqno| fences.sync_file_at(&mut timeline, seqno, 0).unwrap())
+    let b = buffers();
+    let id = memory(&b);
+    let limit = Fences::<Owner<u32>>::LIMIT;
+    let mut line = timeline(&b, 1);
+    let files: Vec<SyncFile> = (1..=u64::from(limit))
+        .map(|seqno| file_at(&b, &mut line, seqno))
         .collect();
-    let full = Error::TableFull {
-        entries: u64::from(Fences::<u32>::LIMIT),
-    };
-    let mut camera = fences.timeline(2);
-    assert_eq!(fences.sync_file_at(&mut timeline, 1 << 20, 0), Err(full));
-    assert_eq!(
-        fences.begin_access(MEMORY, &mut camera, Usage::Write),
-        Err(full)
-    );
-    files
-        .into_iter()
-        .for_each(|file| fences.put_sync_file(file));
-    fences
-        .begin_access(MEMORY, &mut camera, Usage::Write)
-        .unwrap();
+    let entries = u64::from(limit);
+    let full = Error::TableFull { entries };
+    let more = b.with_fences(|fences, _| fences.sync_file_at(&mut line, 1 << 20, 0));
+    assert_eq!(more, Err(full));
+    // The device works without an entry, but no program can wait for it.
+    let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
+    assert_eq!(b.export_fences(id, Usage::Read), Err(full));
+    files.into_iter().for_each(|file| put(&b, file));
+    let file = b.export_fences(id, Usage::Read).unwrap();
+    b.end_access(id, camera, Ok(()));
+    assert_eq!(ended(&b, &file), Some(Ok(())));
+    put(&b, file);
+    assert!(is_empty(&b));
 }
 
 #[test]
 fn a_sync_file_is_bounded() {
-    let mut fences = Fences::new();
-    let limit = Fences::<u32>::SYNC_FILE_LIMIT;
+    let b = buffers();
+    let limit = Fences::<Owner<u32>>::SYNC_FILE_LIMIT;
     // The timelines keep their fences pending.
-    let mut timelines: Vec<_> = (0..=limit).map(|_| fences.timeline(1)).collect();
+    let mut timelines: Vec<_> = (0..=limit).map(|_| timeline(&b, 1)).collect();
     let files = timelines.iter_mut();
-    let mut files: Vec<SyncFile> = files
-        .map(|timeline| fences.sync_file_at(timeline, 1, 0).unwrap())
-        .collect();
+    let mut files: Vec<SyncFile> = files.map(|line| file_at(&b, line, 1)).collect();
     let more = files.pop().unwrap();
     while files.len() > 1 {
         let pairs = files.chunks(2);
         files = pairs
-            .map(|pair| fences.merge(&pair[0], &pair[pair.len() - 1], 0).unwrap())
+            .map(|pair| merge(&b, &pair[0], &pair[pair.len() - 1]).unwrap())
             .collect();
     }
     assert_eq!(files[0].fences().len(), limit);
-    assert!(fences.merge(&files[0], &more, 0).is_err());
+    assert!(merge(&b, &files[0], &more).is_err());
 }
 
 #[test]
 fn a_reservation_is_bounded() {
-    let mut fences = Fences::new();
-    let limit = Fences::<u32>::RESERVATION_LIMIT;
+    let b = buffers();
+    let id = memory(&b);
+    let limit = Reservation::<Owner<u32>>::LIMIT;
     let mut timelines = Vec::new();
     for _ in 0..limit {
-        let mut timeline = fences.timeline(1);
-        let file = fences.sync_file_at(&mut timeline, 1, 0).unwrap();
-        fences.import(MEMORY, file.fences(), Usage::Read).unwrap();
-        fences.put_sync_file(file);
-        timelines.push(timeline);
+        let mut line = timeline(&b, 1);
+        let file = file_at(&b, &mut line, 1);
+        b.import_fences(id, file.fences(), Usage::Read).unwrap();
+        put(&b, file);
+        timelines.push(line);
     }
-    let mut more = fences.timeline(1);
-    let file = fences.sync_file_at(&mut more, 1, 0).unwrap();
-    assert!(fences.import(MEMORY, file.fences(), Usage::Read).is_err());
-    let first = timelines.pop().unwrap();
-    fences.close(first, Ok(()), 0);
-    fences.import(MEMORY, file.fences(), Usage::Read).unwrap();
+    let mut more = timeline(&b, 1);
+    let file = file_at(&b, &mut more, 1);
+    assert!(b.import_fences(id, file.fences(), Usage::Read).is_err());
+    close(&b, timelines.pop().unwrap(), Ok(()));
+    b.import_fences(id, file.fences(), Usage::Read).unwrap();
+    // Each device has one access to a memory, so no real host has so many.
+    let begin = || b.begin_access(id, owner(1), Usage::Read);
+    let accesses: Vec<_> = (0..limit).map(|_| begin().unwrap()).collect();
+    assert!(begin().is_err());
+    b.end_access(id, accesses[0], Ok(()));
+    begin().unwrap();
 }

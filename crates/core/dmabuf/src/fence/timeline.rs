@@ -1,6 +1,6 @@
 //! Contexts, whose fences end in order.
 
-use super::table::{FenceTable, is_later};
+use super::table::is_later;
 use super::{FenceId, Fences};
 use crate::Error;
 use alloc::vec::Vec;
@@ -10,8 +10,6 @@ use alloc::vec::Vec;
 pub(super) struct Point {
     seqno: u64,
     fence: FenceId,
-    /// Whether the timeline itself holds a reference to the fence, which it drops when the fence ends.
-    kept: bool,
 }
 
 /// A context: fences begin and end on it in the order of their sequence numbers.
@@ -46,25 +44,15 @@ impl<T> Timeline<T> {
     }
 }
 
-impl<T: Copy> Fences<T> {
+impl<T: Copy + PartialEq> Fences<T> {
     /// Makes a timeline whose fences `owner` ends.
     pub const fn timeline(&mut self, owner: T) -> Timeline<T> {
-        // A host never makes 2^64 timelines.
-        self.last_context = self.last_context.wrapping_add(1);
         Timeline {
-            context: self.last_context,
+            context: self.next_context(),
             owner,
             value: 0,
             points: Vec::new(),
         }
-    }
-
-    /// Begins the next fence of a timeline. The timeline keeps the fence until the fence ends.
-    ///
-    /// # Errors
-    /// `TableFull` (ENOMEM).
-    pub fn begin(&mut self, timeline: &mut Timeline<T>) -> Result<FenceId, Error> {
-        self.table.begin(timeline)
     }
 
     /// Makes a fence with this sequence number, already ended if the timeline has reached it. The caller gets
@@ -78,26 +66,26 @@ impl<T: Copy> Fences<T> {
         seqno: u64,
         now_ns: u64,
     ) -> Result<FenceId, Error> {
-        if !is_later(seqno, timeline.value) {
-            let fence = self.table.insert(timeline.context, seqno, timeline.owner)?;
-            self.table.end(fence, Ok(()), now_ns);
-            return Ok(fence);
-        }
-        if timeline.points.len() == timeline.points.capacity() {
-            timeline.points.retain(|p| self.table.is_pending(p.fence));
-        }
+        let table = &mut self.table;
         let points = &mut timeline.points;
+        if points.len() == points.capacity() {
+            points.retain(|p| table.pending(p.fence).is_some());
+        }
         let at = points.partition_point(|p| is_later(seqno, p.seqno));
-        let same = points.get_mut(at).filter(|p| p.seqno == seqno);
-        if let Some(point) = same {
-            if self.table.is_pending(point.fence) {
-                self.table.hold(point.fence)?;
-            } else {
-                point.fence = self.table.insert(timeline.context, seqno, timeline.owner)?;
-            }
+        let same = points.get(at).filter(|p| p.seqno == seqno);
+        if let Some(point) = same.filter(|p| table.pending(p.fence).is_some()) {
+            table.hold(point.fence)?;
             return Ok(point.fence);
         }
-        self.table.add_point(timeline, at, seqno, false)
+        points.try_reserve(1).map_err(|_| table.full())?;
+        let fence = table.insert(timeline.context, seqno, timeline.owner)?;
+        table.counts.0 = table.counts.0.saturating_add(1);
+        if !is_later(seqno, timeline.value) {
+            table.end(fence, Ok(()), now_ns);
+            return Ok(fence);
+        }
+        points.insert(at, Point { seqno, fence });
+        Ok(fence)
     }
 
     /// Ends all fences of a timeline up to a sequence number, in order. Numbers that the timeline has passed
@@ -117,18 +105,6 @@ impl<T: Copy> Fences<T> {
         self.end_all(points.drain(..due), outcome, now_ns);
     }
 
-    /// Ends the oldest fence of a timeline, if one is pending.
-    pub fn end_oldest(
-        &mut self,
-        timeline: &mut Timeline<T>,
-        outcome: Result<(), i32>,
-        now_ns: u64,
-    ) {
-        if let Some(seqno) = timeline.points.first().map(|p| p.seqno) {
-            self.advance(timeline, seqno, outcome, now_ns);
-        }
-    }
-
     /// Ends a timeline with all its fences, in order.
     pub fn close(&mut self, timeline: Timeline<T>, outcome: Result<(), i32>, now_ns: u64) {
         self.end_all(timeline.points, outcome, now_ns);
@@ -142,32 +118,6 @@ impl<T: Copy> Fences<T> {
     ) {
         for point in points {
             self.table.end(point.fence, outcome, now_ns);
-            if point.kept {
-                self.table.put(point.fence);
-            }
         }
-    }
-}
-
-impl<T: Copy> FenceTable<T> {
-    /// Begins the next fence of a timeline.
-    pub(super) fn begin(&mut self, timeline: &mut Timeline<T>) -> Result<FenceId, Error> {
-        let last = timeline.points.last().map_or(timeline.value, |p| p.seqno);
-        let seqno = last.wrapping_add(1);
-        let at = timeline.points.len();
-        self.add_point(timeline, at, seqno, true)
-    }
-
-    fn add_point(
-        &mut self,
-        timeline: &mut Timeline<T>,
-        at: usize,
-        seqno: u64,
-        kept: bool,
-    ) -> Result<FenceId, Error> {
-        timeline.points.try_reserve(1).map_err(|_| self.full())?;
-        let fence = self.insert(timeline.context, seqno, timeline.owner)?;
-        timeline.points.insert(at, Point { seqno, fence, kept });
-        Ok(fence)
     }
 }

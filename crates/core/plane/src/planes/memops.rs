@@ -11,6 +11,9 @@ use vb3_dmabuf::{
     AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey, Spec,
 };
 
+/// `ECANCELED`: the plane was released during its device's access.
+const CANCELED: i32 = 125;
+
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
     fn bracket(&self, plane: &mut Plane<O::Device>, begin: bool) -> Result<(), Error> {
@@ -315,7 +318,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
 
     fn put(&self, mut plane: Self::Plane) {
         self.unmap_dmabuf(&mut plane);
-        self.close_access(&mut plane);
+        self.end_access(&mut plane, Err(CANCELED));
         match plane.kind {
             Kind::Allocated { memory, own, .. } => {
                 if let Some(own) = own {
@@ -353,18 +356,14 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         let Some(memory) = plane.used_memory() else {
             return;
         };
-        let (owner, access) = (Owner::Device(plane.dev.dma), &mut plane.access);
-        self.with_fences(|fences, _| {
-            let timeline = access.get_or_insert_with(|| fences.timeline(owner));
-            // Without room for a fence, the device still works, but others cannot wait for its
-            // access.
-            let _no_room = fences.begin_access(memory, timeline, Usage::of(plane.direction));
-        });
+        let (by, usage) = (Owner::Device(plane.dev.dma), Usage::of(plane.direction));
+        // Without room for a fence, the device still works, but others cannot wait for its access.
+        plane.access = self.buffers.begin_access(memory, by, usage).ok();
     }
 
     fn end_access(&self, plane: &mut Self::Plane, outcome: Result<(), i32>) {
-        if let Some(timeline) = &mut plane.access {
-            self.with_fences(|fences, now_ns| fences.end_oldest(timeline, outcome, now_ns));
+        if let (Some(memory), Some(access)) = (plane.used_memory(), plane.access.take()) {
+            self.buffers.end_access(memory, access, outcome);
         }
     }
 

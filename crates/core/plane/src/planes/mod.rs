@@ -2,7 +2,6 @@
 
 mod copy;
 mod counters;
-mod fences;
 mod imports;
 mod mapping;
 mod memops;
@@ -19,7 +18,6 @@ use core::fmt;
 use counters::CounterTable;
 use mapping::Attached;
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Locks, NoLocks, SyncFor};
-use vb3_dmabuf::fence::{Owner, Timeline};
 use vb3_dmabuf::{AttachRef, Buffers, Cx, Live, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
 
@@ -110,8 +108,8 @@ pub struct Plane<D> {
     direction: Direction,
     len_bytes: u64,
     kind: Kind,
-    /// The fence timeline of the device's accesses; `None` before the first access.
-    access: Option<Timeline<Owner<D>>>,
+    /// The number of the device's access in progress.
+    access: Option<u64>,
 }
 
 #[derive(Debug)]

@@ -44,7 +44,9 @@ impl Kind for Timelines {
     ) -> Result<(), Refused> {
         let owner = Owner::Program(file.0);
         let open = OpenTimeline {
-            timeline: (run.memory).with_fences(|fences, _| fences.timeline(owner)),
+            timeline: (run.memory)
+                .buffers()
+                .with_fences(|fences, _| fences.timeline(owner)),
             name: match origin.client.label {
                 label if label.is_empty() => origin.client.owner.to_string(),
                 label => label.to_string(),
@@ -73,6 +75,7 @@ impl Kind for Timelines {
         if let Some(open) = run.files.sync_files.timelines.remove(&file) {
             let ending = Err(Errno::ENOENT.0);
             run.memory
+                .buffers()
                 .with_fences(|fences, now_ns| fences.close(open.timeline, ending, now_ns));
         }
     }
@@ -88,7 +91,7 @@ impl Run {
     ) -> Result<(), Errno> {
         let open = self.files.sync_files.timelines.get_mut(&file);
         let open = open.ok_or(Errno::ENOTTY)?;
-        let made = self.memory.with_fences(|fences, now_ns| {
+        let made = self.memory.buffers().with_fences(|fences, now_ns| {
             fences.sync_file_at(&mut open.timeline, value.into(), now_ns)
         });
         let made = made.map_err(|e| Errno(e.errno()))?;
@@ -108,7 +111,7 @@ impl Run {
             left -= step;
             // CAST: values have 32 bits and wrap around.
             let to = (timeline.value() as u32).wrapping_add(step);
-            self.memory.with_fences(|fences, now_ns| {
+            self.memory.buffers().with_fences(|fences, now_ns| {
                 fences.advance(timeline, to.into(), Ok(()), now_ns);
             });
         }

@@ -95,7 +95,9 @@ impl SyncFiles {
 }
 
 fn status(memory: &RunMemory, file: &SyncFile) -> Status {
-    memory.with_fences(|fences, _| fences.sync_file_status(file))
+    memory
+        .buffers()
+        .with_fences(|fences, _| fences.sync_file_status(file))
 }
 
 /// The kind of sync files. Their state is in [`OpenFiles::sync_files`](super::OpenFiles).
@@ -135,6 +137,7 @@ impl Kind for SyncFileFiles {
     fn release(&mut self, run: &mut Run, file: FileId) {
         if let Some(open) = run.files.sync_files.open.remove(&file) {
             run.memory
+                .buffers()
                 .with_fences(|fences, _| fences.put_sync_file(open.file));
         }
     }
@@ -191,6 +194,7 @@ impl Run {
         let other = self.files.sync_files.named(other).ok_or(Errno::ENOENT)?;
         let merged = self
             .memory
+            .buffers()
             .with_fences(|fences, now_ns| fences.merge(&own.file, other, now_ns));
         let merged = merged.map_err(|e| Errno(e.errno()))?;
         self.install_sync_file(merged, name, (caller, number));
@@ -202,7 +206,7 @@ impl Run {
         if file.fences().is_empty() {
             return vec![FenceFact::stub(status(&self.memory, file))];
         }
-        self.memory.with_fences(|fences, _| {
+        self.memory.buffers().with_fences(|fences, _| {
             let fences = fences.sync_file_info(file);
             fences.map(|info| self.fact(&info)).collect()
         })
@@ -244,9 +248,7 @@ impl Run {
         place: (&Step<'_>, NumberAt),
     ) -> Result<(), Errno> {
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
-        let file = self
-            .memory
-            .with_fences(|fences, now_ns| fences.export(memory, usage, now_ns));
+        let file = self.memory.buffers().export_fences(memory, usage);
         let file = file.map_err(|e| Errno(e.errno()))?;
         self.install_sync_file(file, [0; NAME_BYTES], place);
         Ok(())
@@ -264,7 +266,8 @@ impl Run {
         let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
         self.fences.deadlocks.watch();
         self.memory
-            .with_fences(|fences, _| fences.import(memory, file.fences(), usage))
+            .buffers()
+            .import_fences(memory, file.fences(), usage)
             .map_err(|e| Errno(e.errno()))
     }
 
@@ -278,13 +281,12 @@ impl Run {
         let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
             return false;
         };
-        self.memory.with_fences(|fences, _| {
-            let is_held_back = fences.is_held_back(memory, usage);
-            if !is_held_back {
-                fences.note_access(memory, Owner::Program(caller.pid().into()), usage);
-            }
-            is_held_back
-        })
+        let buffers = self.memory.buffers();
+        let is_held_back = buffers.is_held_back(memory, usage);
+        if !is_held_back {
+            buffers.note_access(memory, Owner::Program(caller.pid().into()), usage);
+        }
+        is_held_back
     }
 
     /// Returns a dma-buf's poll events: POLLIN once writers are done, POLLOUT once all users are.
@@ -292,10 +294,7 @@ impl Run {
         let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
             return (POLL_IN | POLL_OUT) & events;
         };
-        let is_busy = |usage| {
-            self.memory
-                .with_fences(|fences, _| fences.is_busy(memory, usage))
-        };
+        let is_busy = |usage| self.memory.buffers().is_busy(memory, usage);
         let mut ready = 0;
         if events & POLL_IN != 0 && !is_busy(Usage::Read) {
             ready |= POLL_IN;

@@ -156,7 +156,7 @@ impl Lab {
     /// Asserts that a device's fence is pending exactly while the device has the buffer.
     fn check(&self) {
         let memory = &self.bench.run.memory;
-        let counts = memory.with_fences(|fences, _| fences.counts());
+        let counts = memory.buffers().fence_counts();
         let all = self.bench.run.nodes.iter().flat_map(summary::queues);
         let active: u32 = all.map(|(_, queue)| queue.active_count()).sum();
         assert_eq!(counts.0 - counts.1, u64::from(active), "{counts:?}");
@@ -165,7 +165,7 @@ impl Lab {
     fn finish(mut self) -> u64 {
         self.bench.close_all(&[self.camera, self.display]);
         let memory = &self.bench.run.memory;
-        let counts = memory.with_fences(|fences, _| fences.counts());
+        let counts = memory.buffers().fence_counts();
         assert_eq!(counts.0, counts.1);
         for (file, _) in core::mem::take(&mut self.files) {
             let ended = self.bench.run.peek(file, 1);
@@ -173,7 +173,7 @@ impl Lab {
             self.bench.run.release(file);
         }
         let memory = &self.bench.run.memory;
-        assert!(memory.with_fences(|fences, _| fences.is_empty()));
+        assert!(memory.buffers().with_fences(|fences, _| fences.is_empty()));
         counts.0
     }
 }
@@ -189,7 +189,7 @@ fn every_fence_ends_whatever_a_program_does() {
             lab.check();
         }
         let memory = &lab.bench.run.memory;
-        most = most.max(memory.with_fences(|fences, _| fences.len()));
+        most = most.max(memory.buffers().with_fences(|fences, _| fences.len()));
         begun += lab.finish();
     }
     assert!(begun > 1000, "{begun} fences are no test");
@@ -222,7 +222,7 @@ fn program_death_fails_its_fences() {
     lab.stream(display, true);
     lab.queue(display, 0);
     let memory = &lab.bench.run.memory;
-    let counts = memory.with_fences(|fences, _| fences.counts());
+    let counts = memory.buffers().fence_counts();
     assert_eq!(counts.0, 1);
     lab.kill();
     let canceled = Err(125);

@@ -464,7 +464,7 @@ fn exporter_fence_delays_only_its_buffer() {
     queue(&mut bench, display, (OUTPUT, 0), buffer, 0).unwrap();
     let begun = |bench: &Bench| {
         let memory = &bench.run.memory;
-        memory.with_fences(|fences, _| fences.counts().0)
+        memory.buffers().fence_counts().0
     };
     let before = begun(&bench);
     assert!(!comes(&mut bench, display, OUTPUT));
@@ -484,7 +484,7 @@ fn exporter_fence_delays_only_its_buffer() {
     queue(&mut bench, display, (OUTPUT, 1), buffer, 0).unwrap();
     bench.close_all(&[camera, display]);
     expect_nothing_held(&mut bench, "soc-iommu");
-    let counts = bench.run.memory.with_fences(|fences, _| fences.counts());
+    let counts = bench.run.memory.buffers().fence_counts();
     assert_eq!(counts.0, counts.1);
     assert!(counts.0 > 4, "{counts:?}");
 }

@@ -77,7 +77,7 @@ fn expect_nothing_held(bench: &mut Bench, of: &str) {
     };
     assert!(held.is_empty(), "{of}: {held:?}");
     assert!(memories(bench).is_empty(), "{of}");
-    let counts = bench.run.memory.with_fences(|fences, _| fences.counts());
+    let counts = bench.run.memory.buffers().fence_counts();
     assert_eq!(counts.0, counts.1, "{of}: fences");
     assert_eq!(bench.run.memory.ops().platform().held().objects, 0, "{of}");
 }

@@ -1,7 +1,8 @@
 //! Compares fences with a model: devices, programs' timelines and sync files in random order.
 
-use super::super::*;
+use super::{Bufs, Line, OUTCOMES, buffers, file_at, owner, put};
 use crate::MemoryId;
+use crate::fence::{FenceInfo, Owner, Status, SyncFile, Usage};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -11,20 +12,13 @@ const MEMORIES: usize = 4;
 const DEVICES: usize = 6;
 const PROGRAMS: usize = 3;
 
-fn memory(number: usize) -> MemoryId {
-    super::memory(number as u32)
-}
-
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A device gets a memory.
     Begin(usize, usize, bool),
-    /// A device has finished, or has failed.
-    Complete(usize, bool),
-    /// All accesses of a device end (STREAMOFF).
-    StreamOff(usize),
-    /// The program of a timeline ends, and so do the timeline's fences.
-    Kill(usize),
+    /// A device has finished, has failed, or was stopped.
+    Complete(usize, Result<(), i32>),
+    /// A program asks for the fences of a memory.
     Export(usize, bool),
     Import(usize, usize, bool),
     Merge(usize, usize),
@@ -33,18 +27,19 @@ enum Step {
     Create(usize, u64),
     Increment(usize, u64),
     CloseTimeline(usize),
-    Forget(usize),
+    /// The exporter takes a memory back from all devices.
+    Revoke(usize),
+    /// A memory is freed, and another one allocated.
+    Free(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    use Step::{Begin, Close, CloseTimeline, Complete, Create, Export, Forget, Import, Increment};
-    use Step::{Kill, Merge, StreamOff};
+    use Step::{Begin, Close, CloseTimeline, Complete, Create, Export, Free, Import, Increment};
+    use Step::{Merge, Revoke};
     let (m, d, p, f) = (0..MEMORIES, 0..DEVICES, 0..PROGRAMS, 0..8_usize);
     prop_oneof![
         4 => (d.clone(), m.clone(), any::<bool>()).prop_map(|(d, m, w)| Begin(d, m, w)),
-        3 => (d.clone(), any::<bool>()).prop_map(|(d, ok)| Complete(d, ok)),
-        1 => d.clone().prop_map(StreamOff),
-        1 => d.prop_map(Kill),
+        5 => (d, 0..3_usize).prop_map(|(d, how)| Complete(d, OUTCOMES[how])),
         3 => (m.clone(), any::<bool>()).prop_map(|(m, w)| Export(m, w)),
         3 => (m.clone(), f.clone(), any::<bool>()).prop_map(|(m, f, w)| Import(m, f, w)),
         2 => (f.clone(), f.clone()).prop_map(|(a, b)| Merge(a, b)),
@@ -52,7 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (p.clone(), 1..6_u64).prop_map(|(p, n)| Create(p, n)),
         2 => (p.clone(), 1..4_u64).prop_map(|(p, n)| Increment(p, n)),
         1 => p.prop_map(CloseTimeline),
-        1 => m.prop_map(Forget),
+        1 => m.clone().prop_map(Revoke),
+        1 => m.prop_map(Free),
     ]
 }
 
@@ -60,8 +56,18 @@ fn usage(write: bool) -> Usage {
     if write { Usage::Write } else { Usage::Read }
 }
 
-/// A fence, by its context and sequence number.
+/// A fence, by the number of its owner and its sequence number. Each timeline and each access of the tests has an
+/// owner of its own.
 type TimelinePoint = (u64, u64);
+
+fn point(info: &FenceInfo<Owner<u32>>) -> TimelinePoint {
+    let number = match info.owner {
+        Owner::Device(number) => number.into(),
+        Owner::Program(number) => number,
+        Owner::Driver => unreachable!("no test has one"),
+    };
+    (number, info.seqno)
+}
 
 /// The rules of fences, in their simplest form.
 #[derive(Default)]
@@ -106,97 +112,103 @@ impl Model {
 }
 
 struct Both {
-    fences: Fences<u32>,
+    b: Bufs,
     model: Model,
-    devices: Vec<Timeline<u32>>,
-    programs: Vec<Timeline<u32>>,
+    memories: Vec<MemoryId>,
+    /// The access in progress of each device: its memory, its number in the registry, and its fence.
+    devices: [Option<(MemoryId, u64, TimelinePoint)>; DEVICES],
+    programs: Vec<(u64, Line)>,
     files: Vec<(SyncFile, BTreeSet<TimelinePoint>)>,
+    last_owner: u32,
 }
 
 impl Both {
     fn new() -> Self {
-        let mut fences = Fences::new();
-        let devices = (0..DEVICES as u32).map(|d| fences.timeline(d)).collect();
-        let programs = (0..PROGRAMS as u32)
-            .map(|p| fences.timeline(100 + p))
-            .collect();
-        let reservations = (0..MEMORIES).map(|_| Vec::new()).collect();
-        Self {
-            fences,
+        let b = buffers();
+        let mut both = Self {
+            memories: (0..MEMORIES).map(|_| super::memory(&b)).collect(),
+            b,
             model: Model {
-                reservations,
+                reservations: (0..MEMORIES).map(|_| Vec::new()).collect(),
                 ..Model::default()
             },
-            devices,
-            programs,
+            devices: [None; DEVICES],
+            programs: Vec::new(),
             files: Vec::new(),
+            last_owner: 0,
+        };
+        for _ in 0..PROGRAMS {
+            let program = both.program();
+            both.programs.push(program);
         }
+        both
+    }
+
+    fn owner(&mut self) -> u32 {
+        self.last_owner += 1;
+        self.last_owner
+    }
+
+    fn program(&mut self) -> (u64, Line) {
+        let number = self.owner().into();
+        let owner = Owner::Program(number);
+        (
+            number,
+            self.b.with_fences(|fences, _| fences.timeline(owner)),
+        )
     }
 
     fn apply(&mut self, step: Step) {
         match step {
             Step::Begin(d, m, write) => {
-                let timeline = &mut self.devices[d];
-                if !timeline.points.is_empty() {
+                if self.devices[d].is_some() {
                     return;
                 }
-                let fence = self.fences.begin_access(memory(m), timeline, usage(write));
-                let place = (
-                    timeline.context,
-                    self.fences.table.get(fence.unwrap()).unwrap().seqno,
-                );
+                let (id, owner) = (self.memories[m], self.owner());
+                let by = Owner::Device(owner);
+                let number = self.b.begin_access(id, by, usage(write)).unwrap();
+                let place = (owner.into(), 1);
                 assert!(self.model.pending.insert(place), "a number used twice");
                 self.model.reservations[m].push((place, usage(write), false));
+                self.devices[d] = Some((id, number, place));
             }
-            Step::Complete(d, ok) => {
-                let outcome = if ok { Ok(()) } else { Err(5) };
-                let timeline = &mut self.devices[d];
-                self.fences.end_oldest(timeline, outcome, 0);
-                self.model
-                    .end_all(timeline.context, timeline.value(), outcome);
-            }
-            Step::StreamOff(d) => {
-                let outcome = Err(125);
-                let timeline = &mut self.devices[d];
-                self.fences.end_oldest(timeline, outcome, 0);
-                self.model.end_all(timeline.context, u64::MAX, outcome);
-            }
-            Step::Kill(d) => {
-                let fresh = self.fences.timeline(d as u32);
-                let gone = core::mem::replace(&mut self.devices[d], fresh);
-                self.close(gone);
+            Step::Complete(d, outcome) => {
+                if let Some((id, number, (owner, _))) = self.devices[d].take() {
+                    self.b.end_access(id, number, outcome);
+                    self.model.end_all(owner, 1, outcome);
+                }
             }
             Step::CloseTimeline(p) => {
-                let fresh = self.fences.timeline(100 + p as u32);
+                let fresh = self.program();
                 let gone = core::mem::replace(&mut self.programs[p], fresh);
                 self.close(gone);
             }
             Step::Create(p, ahead) => {
-                let timeline = &mut self.programs[p];
+                let (number, timeline) = &mut self.programs[p];
                 let seqno = timeline.value() + ahead;
-                let file = self.fences.sync_file_at(timeline, seqno, 0).unwrap();
-                let place = (timeline.context, seqno);
+                let place = (*number, seqno);
                 self.model.pending.insert(place);
+                let file = file_at(&self.b, timeline, seqno);
                 self.files.push((file, BTreeSet::from([place])));
             }
             Step::Increment(p, by) => {
-                let timeline = &mut self.programs[p];
+                let (number, timeline) = &mut self.programs[p];
                 let to = timeline.value() + by;
-                self.fences.advance(timeline, to, Ok(()), 0);
-                self.model.end_all(timeline.context, to, Ok(()));
+                (self.b).with_fences(|fences, now| fences.advance(timeline, to, Ok(()), now));
+                self.model.end_all(*number, to, Ok(()));
             }
             Step::Export(m, write) => {
-                let file = self.fences.export(memory(m), usage(write), 0).unwrap();
+                let file = self.b.export_fences(self.memories[m], usage(write));
                 let waits = self.model.waits(m, usage(write), false).into_iter();
-                self.files.push((file, Model::last_of_each(waits)));
+                self.files.push((file.unwrap(), Model::last_of_each(waits)));
             }
             Step::Import(m, f, write) => {
                 let Some((file, places)) = self.files.get(f) else {
                     return;
                 };
-                self.fences
-                    .import(memory(m), file.fences(), usage(write))
-                    .unwrap();
+                let imported =
+                    (self.b).import_fences(self.memories[m], file.fences(), usage(write));
+                imported.unwrap();
                 let pending = places.intersection(&self.model.pending);
                 let new = pending.map(|place| (*place, usage(write), true));
                 self.model.reservations[m].extend(new);
@@ -205,40 +217,61 @@ impl Both {
                 let (Some(a), Some(b)) = (self.files.get(a), self.files.get(b)) else {
                     return;
                 };
-                let file = self.fences.merge(&a.0, &b.0, 0).unwrap();
+                let merge = self
+                    .b
+                    .with_fences(|fences, now| fences.merge(&a.0, &b.0, now));
                 let both =
                     a.1.union(&b.1)
                         .filter(|place| self.model.pending.contains(place));
                 let places = Model::last_of_each(both.copied());
-                self.files.push((file, places));
+                self.files.push((merge.unwrap(), places));
             }
             Step::Close(f) => {
                 if f < self.files.len() {
-                    let (file, _) = self.files.swap_remove(f);
-                    self.fences.put_sync_file(file);
+                    put(&self.b, self.files.swap_remove(f).0);
                 }
             }
-            Step::Forget(m) => {
-                self.fences.forget_memory(memory(m));
+            Step::Revoke(m) => {
+                self.b.revoke(self.memories[m]).unwrap();
+                self.end_accesses(m, 19);
+            }
+            Step::Free(m) => {
+                let fresh = super::memory(&self.b);
+                self.b
+                    .free(core::mem::replace(&mut self.memories[m], fresh));
+                self.end_accesses(m, 125);
                 self.model.reservations[m].clear();
             }
         }
     }
 
-    fn close(&mut self, timeline: Timeline<u32>) {
+    /// Ends the accesses to a memory in the model. What the devices do later has no effect.
+    fn end_accesses(&mut self, m: usize, errno: i32) {
+        let all = self.model.reservations[m].iter();
+        let own = all
+            .filter(|(place, _, is_imported)| !is_imported && self.model.pending.contains(place));
+        let own: Vec<TimelinePoint> = own.map(|(place, ..)| *place).collect();
+        for place in own {
+            self.model.end_all(place.0, 1, Err(errno));
+        }
+    }
+
+    fn close(&mut self, (number, timeline): (u64, Line)) {
         let outcome = Err(125);
-        self.model.end_all(timeline.context, u64::MAX, outcome);
-        self.fences.close(timeline, outcome, 0);
+        self.model.end_all(number, u64::MAX, outcome);
+        (self.b).with_fences(|fences, now| fences.close(timeline, outcome, now));
     }
 
     fn check(&self) {
         for (file, places) in &self.files {
-            let seen: Vec<_> = self.fences.sync_file_info(file).collect();
-            let seen_places: BTreeSet<TimelinePoint> =
-                seen.iter().map(|f| (f.context, f.seqno)).collect();
+            let (seen, status) = self.b.with_fences(|fences, _| {
+                let seen: Vec<_> = fences.sync_file_info(file).collect();
+                (seen, fences.sync_file_status(file))
+            });
+            let seen_places: BTreeSet<TimelinePoint> = seen.iter().map(point).collect();
             assert_eq!(&seen_places, places);
             for fence in &seen {
-                let place = (fence.context, fence.seqno);
+                let place = point(fence);
                 match fence.status {
                     Status::Pending => assert!(self.model.pending.contains(&place)),
                     Status::Ended { outcome, .. } => {
@@ -247,15 +280,14 @@ impl Both {
                 }
             }
             let is_pending = places.iter().any(|p| self.model.pending.contains(p));
-            let status = self.fences.sync_file_status(file);
             assert_eq!(status == Status::Pending, is_pending);
         }
         for m in 0..MEMORIES {
             for access in [Usage::Read, Usage::Write] {
                 let busy = !self.model.waits(m, access, false).is_empty();
                 let held = !self.model.waits(m, access, true).is_empty();
-                assert_eq!(self.fences.is_busy(memory(m), access), busy);
-                assert_eq!(self.fences.is_held_back(memory(m), access), held);
+                assert_eq!(self.b.is_busy(self.memories[m], access), busy);
+                assert_eq!(self.b.is_held_back(self.memories[m], access), held);
             }
         }
         // Fences of a context end in order: all pending ones come after the ended ones.
@@ -269,19 +301,21 @@ impl Both {
     }
 
     fn finish(mut self) {
-        for timeline in core::mem::take(&mut self.devices) {
-            self.close(timeline);
+        for device in 0..DEVICES {
+            self.apply(Step::Complete(device, Ok(())));
         }
         for timeline in core::mem::take(&mut self.programs) {
             self.close(timeline);
         }
         self.check();
+        let (begun, ended) = self.b.fence_counts();
+        assert_eq!(begun, ended);
         for (file, _) in core::mem::take(&mut self.files) {
-            self.fences.put_sync_file(file);
+            put(&self.b, file);
         }
-        (0..MEMORIES).for_each(|m| self.fences.forget_memory(memory(m)));
-        assert!(self.fences.is_empty(), "{} fences left", self.fences.len());
-        assert_eq!(self.fences.counts().0, self.fences.counts().1);
+        self.memories.iter().for_each(|id| self.b.free(*id));
+        self.b
+            .with_fences(|fences, _| assert!(fences.is_empty(), "{} left", fences.len()));
     }
 }
 
@@ -299,36 +333,39 @@ proptest! {
 
 #[test]
 fn fence_memory_is_bounded_by_pending_fences() {
-    let mut fences = Fences::new();
-    let mut devices: Vec<Timeline<u32>> = (0..12).map(|d| fences.timeline(d)).collect();
-    let mut kept = fences.export(memory(0), Usage::Write, 0).unwrap();
+    let b = buffers();
+    let memories: Vec<MemoryId> = (0..MEMORIES).map(|_| super::memory(&b)).collect();
+    let mut devices = [None; 12];
+    let mut kept = b.export_fences(memories[0], Usage::Write).unwrap();
     let mut most = 0;
     for round in 0..100_000_usize {
-        let timeline = &mut devices[round % 12];
-        fences.end_oldest(timeline, Ok(()), 0);
-        let m = memory(round % MEMORIES);
-        fences
-            .begin_access(m, timeline, usage(round % 3 == 0))
-            .unwrap();
-        let file = fences.export(m, Usage::Write, 0).unwrap();
-        fences
-            .import(memory((round + 1) % MEMORIES), file.fences(), Usage::Read)
-            .unwrap();
-        let merged = fences.merge(&kept, &file, 0).unwrap();
-        fences.put_sync_file(file);
-        fences.put_sync_file(core::mem::replace(&mut kept, merged));
-        fences.take_early();
-        most = most.max(fences.len());
+        let device = &mut devices[round % 12];
+        if let Some((id, access)) = device.take() {
+            b.end_access(id, access, Ok(()));
+        }
+        let id = memories[round % MEMORIES];
+        let access = b.begin_access(id, owner(round % 12), usage(round % 3 == 0));
+        *device = access.ok().map(|access| (id, access));
+        let file = b.export_fences(id, Usage::Write).unwrap();
+        let next = memories[(round + 1) % MEMORIES];
+        b.import_fences(next, file.fences(), Usage::Read).unwrap();
+        let merged = b.with_fences(|fences, now| fences.merge(&kept, &file, now));
+        put(&b, file);
+        put(&b, core::mem::replace(&mut kept, merged.unwrap()));
+        most = most.max(b.with_fences(|fences, _| {
+            fences.take_early();
+            fences.len()
+        }));
     }
     // At most 12 fences are pending. Ended ones stay in lists until others replace them.
     let bound = 12 + 12 * MEMORIES + 12;
     assert!((1..=bound).contains(&most), "{most} at one time");
-    assert_eq!(fences.counts().0, 100_000);
-    fences.put_sync_file(kept);
-    for timeline in devices {
-        fences.close(timeline, Ok(()), 0);
+    assert_eq!(b.fence_counts().0, 100_000);
+    put(&b, kept);
+    for (id, access) in devices.into_iter().flatten() {
+        b.end_access(id, access, Ok(()));
     }
-    (0..MEMORIES).for_each(|m| fences.forget_memory(memory(m)));
-    assert!(fences.is_empty());
-    assert_eq!(fences.counts().1, 100_000);
+    memories.into_iter().for_each(|id| b.free(id));
+    assert!(b.with_fences(|fences, _| fences.is_empty()));
+    assert_eq!(b.fence_counts().1, 100_000);
 }

@@ -51,7 +51,7 @@ fn defect_02_each_plane_is_checked_against_dma_buf() {
 fn an_access_lasts_from_its_begin_to_its_end() {
     let t = planes();
     let mut plane = alloc(&t, Device::contig(CAMERA), FromDevice, NonCoherent);
-    let counts = || t.with_fences(|fences, _| fences.counts());
+    let counts = || t.buffers().fence_counts();
     let before = counts();
     t.begin_access(&mut plane);
     let during = counts();
@@ -60,11 +60,11 @@ fn an_access_lasts_from_its_begin_to_its_end() {
     let buf = export(&t, &plane);
     let reader = mapped(&t, &buf);
     assert!(!t.is_held_back(&reader));
-    t.with_fences(|fences, now_ns| {
-        let file = fences.export(memory, Usage::Read, now_ns).unwrap();
-        fences.import(memory, file.fences(), Usage::Write).unwrap();
-        fences.put_sync_file(file);
-    });
+    let file = t.buffers().export_fences(memory, Usage::Read).unwrap();
+    let fences = file.fences();
+    (t.buffers().import_fences(memory, fences, Usage::Write)).unwrap();
+    t.buffers()
+        .with_fences(|fences, _| fences.put_sync_file(file));
     assert!(t.is_held_back(&reader));
     t.end_access(&mut plane, Ok(()));
     assert!(!t.is_held_back(&reader));

@@ -77,8 +77,11 @@ pub(super) struct Program<'a> {
 impl CardMemory {
     pub(super) fn new(memory: &RunMemory, hosted: Hosted, crtcs: usize) -> Self {
         let owner = Owner::Device(hosted.dma);
-        let timelines =
-            (0..2 * crtcs).map(|_| memory.with_fences(|fences, _| fences.timeline(owner)));
+        let timelines = (0..2 * crtcs).map(|_| {
+            memory
+                .buffers()
+                .with_fences(|fences, _| fences.timeline(owner))
+        });
         Self {
             timelines: timelines.collect(),
             hosted,
@@ -221,7 +224,7 @@ impl CardMemory {
         outcome: Result<(), i32>,
     ) {
         if let Some(timeline) = self.timelines.get_mut(timeline) {
-            memory.with_fences(|fences, now_ns| {
+            memory.buffers().with_fences(|fences, now_ns| {
                 fences.advance(timeline, seqno, outcome, now_ns);
             });
         }
@@ -246,21 +249,26 @@ impl vb3_drm::Memory for WithMemory<'_> {
         let object = self.own.objects.get(&buffer);
         object.is_some_and(|object| {
             // A reader waits for writers only.
-            self.memory
-                .with_fences(|fences, _| fences.is_busy(object.memory, Usage::Read))
+            self.memory.buffers().is_busy(object.memory, Usage::Read)
         })
     }
 
     fn is_pending(&self, fence: FenceId) -> bool {
         let (memory, file) = (&self.memory, self.own.fences.get(&fence));
-        let status = |file| memory.with_fences(|fences, _| fences.sync_file_status(file));
+        let status = |file| {
+            memory
+                .buffers()
+                .with_fences(|fences, _| fences.sync_file_status(file))
+        };
         file.is_some_and(|file| status(file) == Status::Pending)
     }
 
     fn release_fence(&mut self, fence: FenceId) {
         let (memory, file) = (&self.memory, self.own.fences.remove(&fence));
         if let Some(file) = file {
-            memory.with_fences(|fences, _| fences.put_sync_file(file));
+            memory
+                .buffers()
+                .with_fences(|fences, _| fences.put_sync_file(file));
         }
     }
 
@@ -373,7 +381,9 @@ impl vb3_drm::Program for Program<'_> {
         let file = sync_file::named(self.caller, fd, Errno::EINVAL)?;
         let file = self.sync_files.named(file).ok_or(Errno::EINVAL)?;
         let WithMemory { own, memory } = &mut self.memory;
-        let copy = memory.with_fences(|fences, now_ns| fences.merge(file, file, now_ns));
+        let copy = memory
+            .buffers()
+            .with_fences(|fences, now_ns| fences.merge(file, file, now_ns));
         let copy = copy.map_err(|e| Errno(e.errno()))?;
         own.next_fence = own.next_fence.wrapping_add(1);
         own.fences.insert(FenceId(own.next_fence), copy);
@@ -384,8 +394,9 @@ impl vb3_drm::Program for Program<'_> {
         let id = self.kinds.new_file();
         let WithMemory { own, memory } = &mut self.memory;
         let timeline = own.timelines.get_mut(timeline).ok_or(Errno::EINVAL)?;
-        let made =
-            memory.with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns));
+        let made = memory
+            .buffers()
+            .with_fences(|fences, now_ns| fences.sync_file_at(timeline, seqno, now_ns));
         let file = made.map_err(|e| Errno(e.errno()))?;
         self.sync_files.install(memory, (id, file), self.caller, at);
         self.kinds.add(id, SyncFiles::KIND);
