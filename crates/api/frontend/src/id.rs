@@ -9,7 +9,7 @@ pub struct NodeId(pub u32);
 pub struct FileId(pub u64);
 
 /// Identity of the file behind a descriptor of the calling program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FdIdentity {
     /// Device number of the file system, as in `st_dev`.
     pub dev: u64,

@@ -122,10 +122,14 @@ impl Clock {
 
     /// Returns the time in nanoseconds. It never decreases.
     pub(super) fn now_ns(&self) -> u64 {
-        if self.is_virtual() {
-            return self.virtual_ns;
+        match self.is_virtual() {
+            true => self.virtual_ns,
+            false => self.at(self.real_ns()),
         }
-        let now = self.real_ns();
+    }
+
+    /// Returns the time that a clock that is not virtual shows when its source shows `now`.
+    fn at(&self, now: u64) -> u64 {
         let stood = match self.stop {
             Some((from, until)) => now.min(until).saturating_sub(from),
             None => 0,
@@ -162,9 +166,13 @@ impl Clock {
 
     /// Returns how long to wait until `due_ns`, in nanoseconds of the source's time.
     pub(super) fn until(&self, due_ns: u64) -> u64 {
-        let now = self.real_ns();
-        let stands = self.stop.map_or(0, |(_, until)| until.saturating_sub(now));
-        match due_ns.saturating_sub(self.now_ns()) {
+        let real = self.real_ns();
+        let now = match self.is_virtual() {
+            true => self.virtual_ns,
+            false => self.at(real),
+        };
+        let stands = self.stop.map_or(0, |(_, until)| until.saturating_sub(real));
+        match due_ns.saturating_sub(now) {
             0 => 0,
             left => left.div_ceil(self.rate()).saturating_add(stands),
         }

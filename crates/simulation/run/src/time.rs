@@ -94,9 +94,8 @@ impl Run {
         if self.clock.is_virtual() {
             return self.until_next_tick().is_some_and(|due| due.is_zero());
         }
-        let begins = self.nodes.next_beginning().into_iter();
-        let due = begins.chain(self.other_dues()).min();
-        due.is_some_and(|due| self.clock.until(due) == 0)
+        let is_over = |due| self.clock.until(due) == 0;
+        self.nodes.next_beginning().is_some_and(is_over) || self.other_dues().any(is_over)
     }
 
     /// Moves further pieces of unfinished pictures, until a frame is complete, other work is due or `is_wanted`

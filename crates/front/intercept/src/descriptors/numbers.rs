@@ -20,7 +20,7 @@
 //! This module makes no system call.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
 use vb3_frontend::{Errno, FdIdentity};
@@ -103,7 +103,7 @@ type Pair = (u32, u32);
 #[derive(Debug, Default)]
 pub(crate) struct NumberTable {
     /// The entries by number, then by thread.
-    known: RefCell<BTreeMap<u32, HashMap<u32, Known>>>,
+    known: RefCell<BTreeMap<u32, BTreeMap<u32, Known>>>,
     closing: Vec<Closing>,
     /// Processes that get no entries, because a thread other than the leader made an exec. That thread's
     /// id ends with the exec.

@@ -11,8 +11,8 @@
 //! because calls use it while they are gathered, without the one lock of all devices: to find out whether a program's
 //! memory or descriptor is a buffer.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
 use vb3_frontend::{FdIdentity, FileId};
 
@@ -32,7 +32,7 @@ pub(crate) enum Target {
 }
 
 /// A file that can be a member of programs' epoll sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Watched {
     Device(FileId),
     Buffer(FdIdentity),
@@ -81,9 +81,9 @@ impl File {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     pub(crate) numbers: NumberTable,
-    files: HashMap<Watched, File>,
+    files: BTreeMap<Watched, File>,
     /// The device files that have descriptors, and the nodes that programs have opened with O_PATH.
-    by_inode: HashMap<FdIdentity, Target>,
+    by_inode: BTreeMap<FdIdentity, Target>,
     pub(crate) locks: Locks,
 }
 

@@ -1,6 +1,6 @@
 //! The threads that make calls, and the files behind their descriptors.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
@@ -86,7 +86,7 @@ impl OpenFile {
 /// The known threads, and how their descriptors are looked up.
 #[derive(Debug)]
 pub(crate) struct Procs {
-    threads: Mutex<HashMap<u32, Arc<Thread>>>,
+    threads: Mutex<BTreeMap<u32, Arc<Thread>>>,
     /// Maximum number of threads remembered. Each one uses a descriptor of the supervisor.
     most: usize,
     /// The errno with which this system refuses to duplicate descriptors of any program, if it does.

@@ -62,13 +62,15 @@ pub(crate) enum Foreign {
     Unknown,
 }
 
+/// Files behind a poll's descriptors. `Foreign` says how to poll a file that is not the supervisor's.
+type Found = HashMap<i32, Result<(FdIdentity, Foreign), Errno>>;
+
 /// The data collected for one call, and the requests for more.
 #[derive(Debug, Default)]
 pub(crate) struct Data {
     /// When the supervisor first processed the call.
     came: Option<Instant>,
-    /// Files behind a poll's descriptors. `Foreign` says how to poll a file that is not the supervisor's.
-    pub(crate) found: HashMap<i32, Result<(FdIdentity, Foreign), Errno>>,
+    pub(crate) found: Found,
     /// Descriptors of a poll that must be looked up before the call is repeated.
     pub(crate) to_look: Vec<i32>,
     /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
@@ -90,6 +92,15 @@ pub(crate) struct Data {
     /// Files that must be polled before the call is repeated.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,
     polled: HashMap<Polled, i16>,
+}
+
+impl Data {
+    fn lacks(&self) -> bool {
+        !(self.wanted.is_empty()
+            && self.to_poll.is_empty()
+            && self.to_look.is_empty()
+            && self.need.is_empty())
+    }
 }
 
 /// A copy of a part of a program's memory.
@@ -177,11 +188,7 @@ impl Gathered {
 
     /// Returns whether the call missed something and must be repeated.
     pub(crate) fn lacks(&self) -> bool {
-        let inner = self.data();
-        !(inner.wanted.is_empty()
-            && inner.to_poll.is_empty()
-            && inner.to_look.is_empty()
-            && inner.need.is_empty())
+        self.data().lacks()
     }
 
     /// Takes the poll results of these files: a result is used only once. If the result of one file is missing,
@@ -197,17 +204,6 @@ impl Gathered {
         let files = files.map(|(at, file)| (at, Arc::clone(file)));
         inner.to_poll.extend(files);
         None
-    }
-
-    fn poll(&self, may: &MayBlock) {
-        let asked = core::mem::take(&mut self.data().to_poll);
-        if asked.is_empty() {
-            return;
-        }
-        let files = asked.iter().map(|((_, events), file)| (file, *events));
-        let found = may_block::poll(may, &files.collect::<Vec<_>>());
-        let found = asked.iter().map(|(at, _)| *at).zip(found);
-        self.data().polled.extend(found);
     }
 
     /// Stores descriptors that the thread has sent. An empty list means that it cannot send descriptors.
@@ -321,6 +317,18 @@ impl Gathered {
         });
     }
 
+    /// Takes the descriptors of a poll that must be looked up, and returns what the devices lack besides memory.
+    pub(crate) fn other_needs(&self) -> (Vec<i32>, Need) {
+        let mut inner = self.data();
+        (core::mem::take(&mut inner.to_look), inner.need.clone())
+    }
+
+    /// If the call's last step lacked nothing, returns the files of a poll that were looked up for it.
+    pub(crate) fn end_step(&self) -> Option<Found> {
+        let mut inner = self.data();
+        (!inner.lacks()).then(|| core::mem::take(&mut inner.found))
+    }
+
     /// Copies the `expected` range and all recorded ranges, and polls files. May block on the program. Returns
     /// EPERM if the kernel forbids reads of the program's memory: the call then treats this memory as missing.
     pub(crate) fn gather(
@@ -329,26 +337,33 @@ impl Gathered {
         memory: Copier<'_>,
         expected: impl IntoIterator<Item = (u64, usize)>,
     ) -> Result<(), Errno> {
-        self.poll(may);
-        let wanted = {
-            let mut inner = self.data();
-            inner.rounds += u32::from(!inner.need.is_empty());
-            // The thread was already asked if possible, so descriptors still wanted will never come.
-            inner.sends_none |= !inner.wanted.is_empty();
-            inner.wanted.clear();
-            core::mem::take(&mut inner.need.bytes)
-        };
+        let mut inner = self.data();
+        inner.rounds += u32::from(!inner.need.is_empty());
+        // The thread was already asked if possible, so descriptors still wanted will never come.
+        inner.sends_none |= !inner.wanted.is_empty();
+        inner.wanted.clear();
+        let asked = core::mem::take(&mut inner.to_poll);
+        let wanted = core::mem::take(&mut inner.need.bytes);
+        if !asked.is_empty() {
+            drop(inner);
+            let files = asked.iter().map(|((_, events), file)| (file, *events));
+            let found = may_block::poll(may, &files.collect::<Vec<_>>());
+            let found = asked.iter().map(|(at, _)| *at).zip(found);
+            inner = self.data();
+            inner.polled.extend(found);
+        }
         let small = |(addr, len)| Some((addr, usize::try_from(len).ok()?));
         let wanted = wanted.into_iter().filter_map(small).chain(expected);
         let mut refused = Ok(());
         for (addr, len) in wanted {
-            if self.data().have.bytes(addr, len).is_some() {
+            if inner.have.bytes(addr, len).is_some() {
                 continue;
             }
-            let room = self.data().have.take_room();
+            let room = inner.have.take_room();
+            drop(inner);
             let (part, got) = Part::copied(memory, (addr, len), room);
             refused = refused.and(got);
-            let mut inner = self.data();
+            inner = self.data();
             inner.bytes = inner.bytes.saturating_add(part.bytes.len());
             inner.have.add_bytes(part.addr, part.bytes, part.ends);
         }

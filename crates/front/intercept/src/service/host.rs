@@ -440,15 +440,19 @@ impl<'a> Call<'a> {
     }
 
     /// Copies in the `expected` memory, and the memory and descriptors that an earlier step of this call lacked.
-    /// May wait for the program.
-    pub(crate) fn gather(&self, may: &MayBlock, expected: impl IntoIterator<Item = (u64, usize)>) {
+    /// May wait for the program. Returns whether the thread must first send descriptors.
+    pub(crate) fn gather(
+        &self,
+        may: &MayBlock,
+        expected: impl IntoIterator<Item = (u64, usize)>,
+    ) -> bool {
         let memory = self.host.memory_of(may, self.tid);
         if let Err(e) = self.gathered.gather(may, memory, expected) {
             self.unreadable(e);
         }
-        let to_look = core::mem::take(&mut self.gathered.data().to_look);
+        let (to_look, need) = self.gathered.other_needs();
+        let has_looked = !(to_look.is_empty() && need.descriptors.is_empty());
         to_look.into_iter().for_each(|fd| look_at(self, fd));
-        let need = self.gathered.data().need.clone();
         for (fd, of) in need.descriptors {
             let known = self.describe(fd, of);
             // The thread must first send the descriptor.
@@ -464,14 +468,20 @@ impl<'a> Call<'a> {
             data.have.add_range(addr, len, range);
             data.need.ranges.retain(|asked| *asked != (addr, len));
         }
+        has_looked && !self.gathered.wanted().is_empty()
     }
 
-    /// Drops the files of a poll that were looked up without the lock, and that no waiting call holds.
-    pub(crate) fn forget_found<T>(&self, run: &RunLock<T>) {
-        let found = core::mem::take(&mut self.gathered.data().found);
+    /// Returns whether the last step lacked something, so that the call must be repeated. If it lacked nothing, drops
+    /// the files of a poll that were looked up without the lock, and that no waiting call holds: when the call is
+    /// answered, the supervisor must no longer hold copies of the program's files.
+    pub(crate) fn must_repeat<T>(&self, run: &RunLock<T>) -> bool {
+        let Some(found) = self.gathered.end_step() else {
+            return true;
+        };
         if !found.is_empty() {
             run.apart(|| drop(found));
         }
+        false
     }
 
     /// Looks at a descriptor of the program. Fails with EBADF, and the errors of [`lent`](Self::lent).

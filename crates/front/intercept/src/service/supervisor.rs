@@ -442,15 +442,13 @@ impl<'a> Supervisor<'a> {
         let mut expected = expected(n);
         let mut has_looked = false;
         loop {
-            if expected.is_some() || n.gathered.lacks() {
-                self.run.apart(|| n.gather(may, expected.take()));
-                // Only the thread itself can send some of the descriptors that the devices need.
-                if !n.gathered.wanted().is_empty() {
-                    if self.lend(may, n) {
-                        return Verdict::Answered;
-                    }
-                    self.run.apart(|| n.gather(may, None));
+            let gathers = expected.is_some() || n.gathered.lacks();
+            // Only the thread itself can send some of the descriptors that the devices need.
+            if gathers && self.run.apart(|| n.gather(may, expected.take())) {
+                if self.lend(may, n) {
+                    return Verdict::Answered;
                 }
+                self.run.apart(|| n.gather(may, None));
             }
             if !core::mem::replace(&mut has_looked, true) {
                 if !self.run.apart(|| polls::look_ahead(may, n)) {
@@ -462,11 +460,7 @@ impl<'a> Supervisor<'a> {
             // step may handle this end.
             let step = Call::new(&self.host, n);
             let (verdict, mut rest) = self.apply(may, Some(n), |server| server.call(&step));
-            let again = n.gathered.lacks();
-            if !again {
-                // When the call is answered, the supervisor must no longer hold copies of the program's files.
-                n.forget_found(&self.run);
-            }
+            let again = n.must_repeat(&self.run);
             if rest.changed.is_awaited() || matches!(verdict, Verdict::InSet(_)) {
                 // Only this call waits for an epoll set, so the calls that it completed are answered now.
                 self.see_to_rest(may, &mut rest);
