@@ -271,7 +271,7 @@ impl Bench {
                     let inside = leaf.at(DmaAddr::new(page)).map(|(phys, _)| phys.get());
                     assert_eq!(inside, self.model.get(&page).map(|&(phys, _)| phys));
                 }
-                (Err(fault), Err(level)) => assert_eq!(fault.level, level, "at {at:#x}"),
+                (Err(end), Err(level)) => assert_eq!(end, level, "at {at:#x}"),
                 other => panic!("{other:?} at {at:#x}"),
             }
         }
@@ -567,11 +567,11 @@ fn the_edges_of_64_bits_are_refused_or_reached() {
         bench.check();
         bench.probe([0, g, end - 1, end - g]);
         for outside in [end, u64::MAX] {
-            let fault = bench
+            let level = bench
                 .table
                 .translate(&bench.mem, DmaAddr::new(outside))
                 .unwrap_err();
-            assert_eq!(fault.level, case.start_level);
+            assert_eq!(level, case.start_level);
         }
         bench.finish();
     }
@@ -694,11 +694,11 @@ fn entries_of_reserved_bits_fault_and_lead_nowhere() {
         let mut bench = Bench::new(format_case);
         let root = bench.table.root();
         bench.mem.poke(root.get(), entry);
-        let fault = bench
+        let level = bench
             .table
             .translate(&bench.mem, DmaAddr::new(0))
             .unwrap_err();
-        assert_eq!(fault.level, level_of);
+        assert_eq!(level, level_of);
         assert_eq!(
             bench.table.map(
                 &mut bench.mem,

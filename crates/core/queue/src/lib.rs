@@ -87,7 +87,7 @@ pub use error::{Busy, Error, Invalid};
 pub use fileio::Source;
 pub use mmap::is_m2m_capture;
 pub use pieces::{Moved, Pieces};
-pub use poll::{Interest, Readiness};
+pub use poll::Readiness;
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, Request, RequestHost};
 pub use request_state::{RequestId, RequestState};

@@ -3,25 +3,6 @@
 use crate::{Queue, Session};
 use vb3_plane::MemOps;
 
-/// The events that a caller of poll asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Interest {
-    /// POLLIN or POLLRDNORM.
-    pub readable: bool,
-    /// POLLOUT or POLLWRNORM.
-    pub writable: bool,
-}
-
-impl Interest {
-    fn includes(self, is_output: bool) -> bool {
-        if is_output {
-            self.writable
-        } else {
-            self.readable
-        }
-    }
-}
-
 /// Result of poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Readiness {
@@ -38,23 +19,26 @@ impl<M: MemOps> Session<'_, M> {
     /// queue without buffers offers read() or write(), polling starts the emulation. The host then makes the
     /// caller's file the queue's owner.
     ///
+    /// `is_asked` says whether the caller asks for this queue's event: POLLIN or POLLRDNORM on CAPTURE, POLLOUT or
+    /// POLLWRNORM on OUTPUT. If not, the result is `Nothing`.
+    ///
     /// Source: Linux 7.2 `vb2_core_poll`.
-    pub fn poll(&mut self, interest: Interest) -> Readiness {
-        if self.would_start_fileio(interest) && self.start_fileio().is_err() {
+    pub fn poll(&mut self, is_asked: bool) -> Readiness {
+        if is_asked && self.would_start_fileio() && self.start_fileio().is_err() {
             return Readiness::Error;
         }
-        self.peek(interest)
+        self.peek(is_asked)
     }
 
     /// Returns the result of [`poll`](Self::poll), but starts nothing. A host uses it to check a queue when
     /// no program polls.
-    pub fn peek(&mut self, interest: Interest) -> Readiness {
+    pub fn peek(&mut self, is_asked: bool) -> Readiness {
         self.reap();
-        let is_output = self.queue.config.is_output();
-        if !interest.includes(is_output) {
+        if !is_asked {
             return Readiness::Nothing;
         }
-        if self.would_start_fileio(interest) {
+        let is_output = self.queue.config.is_output();
+        if self.would_start_fileio() {
             return match (self.queue.streaming, is_output) {
                 (true, _) => Readiness::Error,
                 (false, true) => Readiness::Ready,
@@ -75,11 +59,10 @@ impl<M: MemOps> Session<'_, M> {
         }
     }
 
-    /// Returns whether a poll for `interest` starts read() or write() emulation.
-    fn would_start_fileio(&self, interest: Interest) -> bool {
+    /// Returns whether a poll for the queue's event starts read() or write() emulation.
+    fn would_start_fileio(&self) -> bool {
         let (queue, config) = (&self.queue, &self.queue.config);
-        interest.includes(config.is_output())
-            && !queue.has_buffers()
+        !queue.has_buffers()
             && queue.fileio.is_none()
             && config.io_modes.contains(config.fileio_mode())
     }

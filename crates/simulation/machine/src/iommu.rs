@@ -65,7 +65,10 @@ impl Iommu {
                 self.tlb.fill(iova, leaf);
                 Ok(leaf)
             }
-            Err(fault) => self.tlb.find_removed(iova).ok_or(fault.name),
+            Err(level) => {
+                let removed = self.tlb.find_removed(iova);
+                removed.ok_or_else(|| self.table.level_name(level))
+            }
         }
     }
 }

@@ -11,9 +11,7 @@ use crate::program::{Run, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{
-    Error as QueueError, ExportAccess, Interest, IoModes, Moved, Pieces, Readiness, Source,
-};
+use vb3_queue::{Error as QueueError, ExportAccess, IoModes, Moved, Pieces, Readiness, Source};
 
 /// The part of the program's memory that a read() fills, or that a write() takes bytes from.
 struct Window<'a, M: MemOps> {
@@ -117,13 +115,14 @@ where
         events: i16,
         (flow, look): (Flow, PollLook),
     ) -> i16 {
-        let interest = Interest {
-            readable: events & POLL_IN != 0,
-            writable: events & POLL_OUT != 0,
+        let event = match flow {
+            Flow::Capture => POLL_IN,
+            Flow::Output => POLL_OUT,
         };
+        let is_asked = events & event != 0;
         let found = self.in_session(mem, flow, |mut session| match look {
-            PollLook::Program => session.poll(interest),
-            PollLook::Host => session.peek(interest),
+            PollLook::Program => session.poll(is_asked),
+            PollLook::Host => session.peek(is_asked),
         });
         let (Ok(found), Ok(stream)) = (found, self.stream_mut(flow)) else {
             return POLL_ERR;
@@ -134,8 +133,7 @@ where
                 self.note_poll(events, flow, Waiter::GoesOn);
                 0
             }
-            Readiness::Ready if flow == Flow::Output => POLL_OUT,
-            Readiness::Ready => POLL_IN,
+            Readiness::Ready => event,
             Readiness::Error => POLL_ERR,
         }
     }

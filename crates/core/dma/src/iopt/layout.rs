@@ -69,7 +69,7 @@ impl Format {
         }
     }
 
-    /// Returns the manual's name of a level.
+    /// Returns the manual's name of the entries of a level.
     pub(super) const fn level_name(self, level: u32) -> &'static str {
         match (self, level) {
             (Self::ArmLpaeS1 | Self::ArmLpaeS2, 0) => "level 0",

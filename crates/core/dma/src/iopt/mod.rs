@@ -67,4 +67,4 @@ mod walk;
 pub use arm::MAIR;
 pub use layout::{Config, Format};
 pub use table::{PageTable, Retired, TableMemory};
-pub use walk::{Fault, Leaf};
+pub use walk::Leaf;

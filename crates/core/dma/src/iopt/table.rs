@@ -181,6 +181,12 @@ impl PageTable {
         self.geometry.level(self.geometry.levels - 1)
     }
 
+    /// Returns the manual's name of the entries of a level.
+    #[must_use]
+    pub fn level_name(&self, level: u32) -> &'static str {
+        self.geometry.format.level_name(level)
+    }
+
     /// Returns the number of tables in use, including the root.
     #[must_use]
     pub fn tables(&self) -> u64 {

@@ -29,15 +29,6 @@ impl Leaf {
     }
 }
 
-/// A walk that found no page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Fault {
-    /// Level at which the walk ended, in the manual's numbering: from 0 to 3 on Arm, from 5 to 1 on VT-d.
-    pub level: u32,
-    /// The manual's name of the level's entries.
-    pub name: &'static str,
-}
-
 /// Maximum number of entries that are read ahead.
 const AHEAD: usize = 64;
 
@@ -87,15 +78,12 @@ impl PageTable {
     /// Looks up an address as the IOMMU does for a device's access.
     ///
     /// # Errors
-    /// [`Fault`] with the level at which the walk ended.
-    pub fn translate(&self, mem: &impl TableMemory, iova: DmaAddr) -> Result<Leaf, Fault> {
+    /// The level at which the walk ended without a page, in the manual's numbering: from 0 to 3 on Arm, from 5 to 1
+    /// on VT-d. [`level_name`](Self::level_name) names it.
+    pub fn translate(&self, mem: &impl TableMemory, iova: DmaAddr) -> Result<Leaf, u32> {
         let geo = &self.geometry;
-        let fault = |level| Fault {
-            level,
-            name: geo.format.level_name(level),
-        };
         if iova.get() >= geo.input_end() {
-            return Err(fault(self.start_level()));
+            return Err(self.start_level());
         }
         let path = self.descend(mem, iova.get(), 0);
         match geo.decode(path.height, path.entry) {
@@ -103,7 +91,7 @@ impl PageTable {
                 let base = iova.get() & !(geo.size(path.height) - 1);
                 Ok(self.leaf((path.height, path.entry), base, phys))
             }
-            Entry::Empty | Entry::Table(_) | Entry::Malformed => Err(fault(geo.level(path.height))),
+            Entry::Empty | Entry::Table(_) | Entry::Malformed => Err(geo.level(path.height)),
         }
     }
 

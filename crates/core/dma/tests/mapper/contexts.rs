@@ -60,7 +60,7 @@ fn public_types_are_send_and_sync_as_they_say() {
 /// As [`public_types_are_send_and_sync_as_they_say`], for plain values, wrappers and the fake host.
 #[test]
 fn types_say_which_threads_they_may_visit() {
-    use vb3_dma::iopt::{Config, Fault, Format, Leaf};
+    use vb3_dma::iopt::{Config, Format, Leaf};
     use vb3_dma::mapped::{
         Bidirectional, Coherent, CpuView, FromDevice, NotHandedOver, OwnedMemory,
     };
@@ -74,7 +74,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Setup, Entry, FakePages, FakeVmap, PageRequest<u8>)>();
     any_thread::<(CountedLocks, Mutexes)>();
     any_thread::<(FakePinned, FakeUser)>();
-    any_thread::<(Config, Fault, Format, Leaf)>();
+    any_thread::<(Config, Format, Leaf)>();
     any_thread::<(Bidirectional, FromDevice, ToDevice, NotHandedOver<u8>)>();
     any_thread::<CpuView<Host<'_>, ToDevice>>();
     any_thread::<Coherent<Host<'_>>>();

@@ -50,7 +50,6 @@ fn types_say_which_threads_they_may_visit() {
     // A `Session` borrows a driver for one call, and stays with the thread of the call.
     any_thread::<(
         crate::BoundBuffer,
-        crate::Interest,
         crate::Moved,
         crate::Pieces,
         crate::RequestId,

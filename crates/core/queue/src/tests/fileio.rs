@@ -6,8 +6,7 @@ use super::std::vec;
 use super::std::vec::Vec;
 use super::{BOTH, Bench, WHOLE, whole};
 use crate::{
-    Busy, Completion, DoneState, Error, Interest, IoModes, MAX_PLANES, Memory, QueueType,
-    Readiness, Source,
+    Busy, Completion, DoneState, Error, IoModes, MAX_PLANES, Memory, QueueType, Readiness, Source,
 };
 use vb3_plane::Coherency;
 
@@ -112,20 +111,16 @@ fn frames_are_read_in_pieces() {
 
 #[test]
 fn peek_starts_no_fileio() {
-    let both = Interest {
-        readable: true,
-        writable: true,
-    };
     for (queue_type, found) in [
         (QueueType::Capture, Readiness::Nothing),
         (QueueType::Output, Readiness::Ready),
     ] {
         let mut b = bench(queue_type);
-        assert_eq!(b.session().peek(both), found);
+        assert_eq!(b.session().peek(true), found);
         assert!(!b.queue.fileio_active(), "peek starts nothing");
-        assert_eq!(b.session().poll(both), found);
+        assert_eq!(b.session().poll(true), found);
         assert!(b.queue.fileio_active(), "poll does");
-        assert_eq!(b.session().peek(both), found);
+        assert_eq!(b.session().peek(true), found);
         b.finish();
     }
 }
@@ -133,18 +128,14 @@ fn peek_starts_no_fileio() {
 /// A queue that streams without buffers cannot start read() or write().
 #[test]
 fn poll_and_peek_agree_on_a_stream_without_buffers() {
-    let both = Interest {
-        readable: true,
-        writable: true,
-    };
     for queue_type in [QueueType::Capture, QueueType::Output] {
         let mut b = bench(queue_type);
         let made = b.session().reqbufs(Memory::Mmap, 1, Coherency::Coherent);
         let count = made.unwrap().0.end;
         b.session().streamon().unwrap();
         b.session().remove_bufs(0, count).unwrap();
-        assert_eq!(b.session().peek(both), Readiness::Error);
-        assert_eq!(b.session().poll(both), Readiness::Error);
+        assert_eq!(b.session().peek(true), Readiness::Error);
+        assert_eq!(b.session().poll(true), Readiness::Error);
         b.finish();
     }
 }
@@ -156,13 +147,9 @@ fn poll_tells_of_the_rest_of_a_frame() {
     read(&mut b, &mut user, SIZE).unwrap_err();
     capture(&mut b, 1, SIZE);
     read(&mut b, &mut user, 10).unwrap();
-    let interest = Interest {
-        readable: true,
-        writable: false,
-    };
-    assert_eq!(b.session().poll(interest), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Readiness::Ready);
     read(&mut b, &mut user, SIZE).unwrap();
-    assert_eq!(b.session().poll(interest), Readiness::Nothing);
+    assert_eq!(b.session().poll(true), Readiness::Nothing);
     b.finish();
 }
 
@@ -258,21 +245,17 @@ fn writes_fill_buffers_and_wait_for_them() {
         c.min_reqbufs_allocation = 2;
         c.copy_timestamps = true;
     });
-    let interest = Interest {
-        readable: false,
-        writable: true,
-    };
     let mut user = User::new(SIZE);
     assert_eq!(write(&mut b, &mut user, 100), Ok(100));
     assert_eq!(b.driver.tokens.len(), 0, "not full");
-    assert_eq!(b.session().poll(interest), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Readiness::Ready);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE - 100));
     assert_eq!(b.driver.tokens[0].timestamp_ns(), 77);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
-    assert_eq!(b.session().poll(interest), Readiness::Nothing);
+    assert_eq!(b.session().poll(true), Readiness::Nothing);
     assert_eq!(seen(write(&mut b, &mut user, SIZE)), EAGAIN);
     b.frame();
-    assert_eq!(b.session().poll(interest), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Readiness::Ready);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
     b.finish();
 }
@@ -344,11 +327,7 @@ fn read_counts_though_requeue_fails() {
     b.driver.fail.insert("buf_prepare", 5);
     assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE));
     assert_eq!(b.driver.tokens.len(), 1);
-    let interest = Interest {
-        readable: true,
-        writable: false,
-    };
-    assert_eq!(b.session().poll(interest), Readiness::Nothing, "no rest");
+    assert_eq!(b.session().poll(true), Readiness::Nothing, "no rest");
     assert_eq!(
         seen(read(&mut b, &mut user, SIZE)),
         EAGAIN,

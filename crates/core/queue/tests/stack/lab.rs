@@ -13,7 +13,7 @@ use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
-    ExportAccess, HintSkip, Interest, IoModes, Memory, Moved, Pieces, PlaneLocation, PlaneRequest,
+    ExportAccess, HintSkip, IoModes, Memory, Moved, Pieces, PlaneLocation, PlaneRequest,
     PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness, Session, Source,
     Wait,
 };
@@ -543,7 +543,7 @@ impl Lab {
                 Reply::Done
             }),
             Op::Poll(_) => {
-                let found = session.poll(BOTH);
+                let found = session.poll(true);
                 Ok(Reply::Poll(found))
             }
             Op::SetError(_) => {
@@ -721,11 +721,6 @@ impl Lab {
         assert_eq!(layer.platform().held(), Default::default());
     }
 }
-
-const BOTH: Interest = Interest {
-    readable: true,
-    writable: true,
-};
 
 /// Returns `nth` modulo the list's length; `None` for an empty list.
 pub(crate) fn pick<T>(list: &[T], nth: usize) -> Option<usize> {

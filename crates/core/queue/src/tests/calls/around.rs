@@ -211,84 +211,70 @@ fn expbuf_and_mmap() {
 
 #[test]
 fn poll() {
-    const ALL: Interest = Interest {
-        readable: true,
-        writable: true,
-    };
     const NOTHING: i32 = 0;
     const READY: i32 = 1;
     const ERROR: i32 = 8;
-    fn ask(b: &mut Bench, interest: Interest) -> i32 {
-        match b.session().poll(interest) {
+    fn ask(b: &mut Bench, is_asked: bool) -> i32 {
+        match b.session().poll(is_asked) {
             Readiness::Nothing => NOTHING,
             Readiness::Ready => READY,
             Readiness::Error => ERROR,
-        }
-    }
-    fn other(b: &Bench) -> Interest {
-        let output = b.queue.config().queue_type == QueueType::Output;
-        Interest {
-            readable: output,
-            writable: !output,
         }
     }
     run(&[
         ("readiness.none-queued", (ERROR, NOTHING), |b| {
             ready(b);
             b.streamon().unwrap();
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.queued", both(NOTHING), |b| {
             streaming(b);
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.other-events", both(NOTHING), |b| {
             streaming(b);
             b.frame();
-            let interest = other(b);
-            ask(b, interest)
+            ask(b, false)
         }),
         ("readiness.done", both(READY), |b| {
             streaming(b);
             b.frame();
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.failed-buffer", both(READY), |b| {
             streaming(b);
             b.driver.tokens.pop();
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.not-streaming", both(ERROR), |b| {
             ready(b);
-            ask(b, ALL)
+            ask(b, true)
         }),
-        ("readiness.no-buffers", (NOTHING, READY), |b| ask(b, ALL)),
+        ("readiness.no-buffers", (NOTHING, READY), |b| ask(b, true)),
         ("reqbufs.after-poll", LISTED, |b| {
-            ask(b, ALL);
+            ask(b, true);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
         ("readiness.no-buffers.other-events", both(NOTHING), |b| {
-            let interest = other(b);
-            ask(b, interest)
+            ask(b, false)
         }),
         ("reqbufs.after-poll-of-other-events", LISTED, |b| {
-            let interest = other(b);
-            ask(b, interest);
+            ask(b, false);
             count(b.reqbufs(Memory::Mmap, 2))
         }),
         ("readiness.cannot-start", both(ERROR), |b| {
             b.driver.fail.insert("queue_setup", 22);
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.mem2mem", both(ERROR), |b| {
             let queue_type = b.queue.config().queue_type;
             *b = Bench::with(queue_type, |c| c.io_modes = IoModes::MMAP);
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.error", both(ERROR), |b| {
             streaming(b);
             b.queue.set_error();
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.flags", both(READY), |b| {
             ready(b);
@@ -296,7 +282,7 @@ fn poll() {
             b.qbuf(0).unwrap();
             b.streamon().unwrap();
             b.frame();
-            ask(b, ALL)
+            ask(b, true)
         }),
         ("readiness.after-the-last", (READY, NOTHING), |b| {
             streaming(b);
@@ -306,7 +292,7 @@ fn poll() {
             })
             .unwrap();
             b.dqbuf().unwrap();
-            ask(b, ALL)
+            ask(b, true)
         }),
     ]);
 }
@@ -314,10 +300,7 @@ fn poll() {
 #[test]
 fn file_io_excludes_the_rest() {
     fn started(b: &mut Bench) {
-        b.session().poll(Interest {
-            readable: true,
-            writable: true,
-        });
+        b.session().poll(true);
         assert!(b.queue.fileio_active());
     }
     run(&[

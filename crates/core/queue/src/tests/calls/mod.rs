@@ -12,8 +12,8 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::{BOTH, Bench};
 use crate::{
-    BufferState, Coherency, Completion, Error, ExportAccess, Interest, IoModes, Memory,
-    PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer, QueueType, Readiness,
+    BufferState, Coherency, Completion, Error, ExportAccess, IoModes, Memory, PlaneLocation,
+    PlaneRequest, PlaneSource, QueueBuffer, QueueType, Readiness,
 };
 
 pub(in crate::tests) const EIO: i32 = -5;
