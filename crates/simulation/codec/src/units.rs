@@ -229,6 +229,21 @@ struct Units<S: Syntax> {
     last_fault: Option<u64>,
 }
 
+/// Returns the offset of the first start code.
+fn find_start(bytes: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, &[0, 0, 1])
+}
+
+/// Returns the NAL units of an access unit, without their start codes.
+pub fn nal_units(unit: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let after = |bytes: &[u8]| find_start(bytes).map(|at| at + START);
+    let mut rest = unit;
+    std::iter::from_fn(move || {
+        rest = rest.get(after(rest)?..)?;
+        rest.get(..find_start(rest).unwrap_or(rest.len()))
+    })
+}
+
 /// If the bytes begin with a start code, returns the offset of the NAL unit after it.
 fn start_code(bytes: &[u8]) -> Option<usize> {
     match bytes {
@@ -322,8 +337,7 @@ impl<S: Syntax> Units<S> {
     /// Finds the next start code.
     fn find(&mut self) -> Option<usize> {
         let rest = self.bytes.get(self.searched..).unwrap_or_default();
-        let found = memchr::memmem::find(rest, &[0, 0, 1]);
-        match found {
+        match find_start(rest) {
             Some(at) => Some(self.searched + at),
             None => {
                 let safe = self.bytes.len().saturating_sub(2);

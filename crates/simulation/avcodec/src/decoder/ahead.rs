@@ -19,6 +19,7 @@
 use super::{Decoder, Unit};
 use crate::library::{Error, Library};
 use std::collections::VecDeque;
+use vb3_codec::units::nal_units;
 use vb3_codec::{Kind, Out, Stop};
 
 /// HEVC: the end of a sequence, as a NAL unit with its start code, and the end of the whole stream.
@@ -199,30 +200,18 @@ impl Decoder {
 
 /// Returns the parameter sets before a unit's first slice, with start codes.
 fn parameter_sets(kind: Kind, unit: &[u8]) -> Vec<u8> {
-    let find = |bytes: &[u8]| bytes.windows(3).position(|code| code == [0, 0, 1]);
-    let mut sets = Vec::new();
-    let mut rest = unit;
-    while let Some((before, nal)) = find(rest).and_then(|at| rest.split_at_checked(at + 3)) {
+    let sort = |nal: &[u8]| {
         let header = nal.first().copied().unwrap_or_default();
-        let (is_set, is_slice) = match kind {
-            Kind::H264Decoder => (
-                matches!(header & 0x1f, 7 | 8 | 13 | 15),
-                matches!(header & 0x1f, 1..=5),
-            ),
-            _ => (
-                matches!(header >> 1 & 0x3f, 32..=34),
-                header >> 1 & 0x3f < 32,
-            ),
-        };
-        if is_slice {
-            break;
+        match kind {
+            Kind::H264Decoder => header & 0x1f,
+            _ => header >> 1 & 0x3f,
         }
-        let len = find(nal).unwrap_or(nal.len());
-        if is_set {
-            sets.extend(before.iter().rev().take(3).rev());
-            sets.extend(nal.iter().take(len));
-        }
-        rest = nal.get(len..).unwrap_or_default();
-    }
-    sets
+    };
+    let (slices, sets): (_, &[u8]) = match kind {
+        Kind::H264Decoder => (1..=5, &[7, 8, 13, 15]),
+        _ => (0..=31, &[32, 33, 34]),
+    };
+    let leading = nal_units(unit).take_while(|nal| !slices.contains(&sort(nal)));
+    let found = leading.filter(|nal| sets.contains(&sort(nal)));
+    found.flat_map(|nal| [&[0, 0, 1], nal].concat()).collect()
 }

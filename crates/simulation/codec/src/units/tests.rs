@@ -195,3 +195,14 @@ fn fields_are_known_before_the_first_slice() {
         assert_eq!(params.has_fields(), has_fields);
     }
 }
+
+#[test]
+fn an_access_unit_consists_of_its_nal_units() {
+    let nal_units = |bytes| nal_units(bytes).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    assert_eq!(
+        nal_units(&[0, 0, 0, 1, 7, 8, 0, 0, 1, 5]),
+        [&[7, 8][..], &[5]]
+    );
+    assert_eq!(nal_units(&[9, 0, 0, 1, 0, 0, 1, 2]), [&[][..], &[2]]);
+    assert!(nal_units(&[0, 0]).is_empty() && nal_units(&[0, 0, 1]) == [[0; 0]]);
+}
