@@ -216,6 +216,7 @@ pub(crate) fn write(
     if !fits(layout, chroma, spots) {
         return false;
     }
+    spots.iter().for_each(|spot| spot.memory.populate());
     let plane = |index: usize, spot: &Spot| {
         rows(layout, from, index).is_some_and(|rows| {
             let (mut rows, mut line) = (rows.enumerate(), Vec::new());

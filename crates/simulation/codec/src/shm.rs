@@ -8,15 +8,18 @@ use rustix::fs::{
     MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, ftruncate, memfd_create,
 };
 use rustix::io::Errno;
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::Builder;
 
 /// Seals that fix a memfd's size, so that access within it cannot fault.
 const SIZE_SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW);
+
+/// Maximum number of bytes that are populated: more than the largest picture has. The other process may wait meanwhile.
+const MAX_POPULATED: usize = 64 << 20;
 
 /// A mapped memfd whose size can no longer change.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Shared {
     len: usize,
     /// Whether this process made the memory, rather than the other one.
     is_own: bool,
+    /// Whether [`populate`](Self::populate) was called.
+    is_populated: AtomicBool,
 }
 
 // SAFETY: the mapping belongs to this value and to no thread.
@@ -93,6 +98,7 @@ impl Shared {
             start,
             len,
             is_own: false,
+            is_populated: AtomicBool::new(false),
         })
     }
 
@@ -126,6 +132,23 @@ impl Shared {
             core::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
         }
         true
+    }
+
+    /// Makes the system allocate and map all pages now, at the first call. This needs less time than a page fault for
+    /// each. Does nothing for long memory, of which a picture uses only a part.
+    pub(crate) fn populate(&self) {
+        if self.len > MAX_POPULATED || self.is_populated.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // SAFETY: the range is this mapping, and the advice changes no byte. Errors only mean that pages are mapped
+        // at first use, as on Linux before 5.14.
+        let _ = unsafe {
+            madvise(
+                self.start.as_ptr().cast(),
+                self.len,
+                Advice::LinuxPopulateWrite,
+            )
+        };
     }
 
     /// Returns the word at byte `offset`; `None` if it is unaligned or outside the memory.
@@ -182,5 +205,25 @@ impl Drop for Rest {
     fn drop(&mut self) {
         // SAFETY: the range was mapped by `Shared::map`; no slice outlives the `Shared`.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt as _;
+
+    #[test]
+    fn populated_memory_has_all_its_pages() {
+        let pages = |memory: &Shared| memory.file.metadata().unwrap().blocks() * 512 / 4096;
+        let memory = Shared::new(16 * 4096).unwrap();
+        assert!(memory.put(5000, &[7]));
+        assert_eq!(pages(&memory), 1);
+        memory.populate();
+        assert_eq!(pages(&memory), 16);
+        assert_eq!(memory.bytes(4999, 3), Some(&[0, 7, 0][..]));
+        let long = Shared::new(MAX_POPULATED + 4096).unwrap();
+        long.populate();
+        assert_eq!(pages(&long), 0);
     }
 }
