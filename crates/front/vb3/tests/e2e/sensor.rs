@@ -247,13 +247,21 @@ fn v4l2_compliance_finds_no_failure() {
     }
 }
 
+/// Returns M of the version 0.M of libcamera.
+fn libcamera_minor() -> u32 {
+    let listed = shell("imx219", "cam -l 2>&1").stdout;
+    let minor = listed
+        .split_once("libcamera v0.")
+        .and_then(|(_, rest)| rest.split('.').next()?.parse().ok());
+    minor.unwrap_or_else(|| panic!("no version 0.M: {listed}"))
+}
+
 /// Returns whether `cam` is missing, or of a libcamera without software ISP.
 pub(crate) fn lacks_software_isp() -> bool {
     if lacks("cam") {
         return true;
     }
-    let listed = shell("imx219", "cam -l 2>&1");
-    let is_old = listed.stdout.contains("libcamera v0.0.");
+    let is_old = libcamera_minor() == 0;
     if is_old {
         vb3_skip::elsewhere(
             "this libcamera has no software ISP; `cargo xtask conform programs` has one",
@@ -288,16 +296,16 @@ fn cam_develops_the_pattern() {
     for model in ["imx219", "ov5647"] {
         let outcome = shell(
             model,
+            // By default, libcamera 0.7 uses OpenGL, which has no BGR888.
             "v4l2-ctl -d /dev/v4l-subdev5 -c exposure=400
-             cam -c1 -C30 -Fx-#.bin -s width=632,height=480,pixelformat=BGR888",
+             LIBCAMERA_SOFTISP_MODE=cpu cam -c1 -C30 -Fx-#.bin -s width=632,height=480,pixelformat=BGR888",
         );
         outcome.expect_success();
-        let name = outcome
-            .stdout
-            .lines()
-            .filter_map(|line| line.split_once("bytesused: "));
-        assert_eq!(name.count(), 30, "{}", outcome.stdout);
-        let frame = outcome.read("x-cam0-stream0-000029.bin");
+        // A busy computer may lose frames, and then the last number is larger.
+        let numbers = outcome.stdout.split(" seq: ").skip(1);
+        let numbers: Vec<_> = numbers.filter_map(|rest| rest.get(..6)).collect();
+        assert_eq!(numbers.len(), 30, "{}", outcome.stdout);
+        let frame = outcome.read(&format!("x-cam0-stream0-{}.bin", numbers[29]));
         let stride = frame.len() / 480;
         // Libcamera's BGR888 is V4L2's RGB24. Bars: grey, yellow, cyan, green, magenta, red, blue, black.
         let pixel = |bar: usize| {
@@ -324,12 +332,13 @@ fn cam_develops_the_pattern() {
     }
 }
 
-/// Returns mean sample values, exposures and gains that libcamera's automatic exposure logs.
+/// Returns mean sample values, exposures and gains that libcamera's automatic exposure logs, such as
+/// `exposureMSV 2.5 exp 1540 again 1`. libcamera 0.7 logs two more values behind the first.
 fn exposures(said: &str) -> Vec<(f64, u32, f64)> {
     let all = said.lines().filter_map(|line| {
         let (_, rest) = line.split_once("exposureMSV ")?;
         let words: Vec<&str> = rest.split_whitespace().collect();
-        let [mean, "exp", lines, "again", gain] = words[..] else {
+        let [mean, .., "exp", lines, "again", gain] = words[..] else {
             return None;
         };
         Some((mean.parse().ok()?, lines.parse().ok()?, gain.parse().ok()?))
@@ -381,22 +390,32 @@ fn exposure_settles_from_dark_and_from_light() {
     if lacks_software_isp() {
         return;
     }
+    // libcamera 0.7 changes the exposure less often, and by smaller steps. Once it accepts the mean, it logs nothing.
+    let is_gentle = libcamera_minor() >= 7;
+    let frames = if is_gentle { 600 } else { 120 };
     let mut curves = Vec::new();
     for (name, lines, code) in [("from dark", 193, 0), ("from light", 1703, 232)] {
         let outcome = shell(
             "imx219",
             &format!(
                 "v4l2-ctl -d /dev/v4l-subdev5 -c exposure={lines},analogue_gain={code}
-                 LIBCAMERA_LOG_LEVELS=IPASoftExposure:0 cam -c1 -C120 -s width=632,height=480 2>&1"
+                 LIBCAMERA_SOFTISP_MODE=cpu LIBCAMERA_LOG_LEVELS=IPASoftExposure:0 \
+                     cam -c1 -C{frames} -s width=632,height=480 2>&1"
             ),
         );
         outcome.expect_success();
         let all = exposures(&outcome.stdout);
         let series: Vec<_> = all.iter().step_by(6).collect();
         println!("from {lines} lines, gain code {code}: {series:?}");
-        assert!(all.len() > 100, "{}", outcome.stdout);
+        assert!(all.len() > 30, "{}", outcome.stdout);
         let (first, last) = (all[0], &all[all.len() - 12..]);
         assert!((first.0 - TARGET.0).abs() > 0.5, "{first:?}");
+        curves.push((name, all.iter().map(|now| now.0).collect()));
+        if is_gentle {
+            let (_, after) = outcome.stdout.rsplit_once("exposureMSV").unwrap();
+            assert!(after.matches(" seq: ").count() > 50, "{last:?}");
+            continue;
+        }
         // One step changes the exposure by a tenth of the larger value. Two neighbours may both be near enough.
         let lines = last.iter().map(|now| now.1);
         let (least, most) = (lines.clone().min().unwrap(), lines.max().unwrap());
@@ -406,7 +425,6 @@ fn exposure_settles_from_dark_and_from_light() {
                 .all(|now| (now.0 - TARGET.0).abs() < TARGET.1 + 0.01),
             "{last:?}"
         );
-        curves.push((name, all.iter().map(|now| now.0).collect()));
     }
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("exposure.svg");
     plot_exposure(&path, &curves).unwrap();
@@ -435,5 +453,5 @@ fn lc_compliance_accepts_the_sensor() {
         return;
     }
     let id = "platform/ac6a000.camss ov5647";
-    expect_lc_compliant("sensor=ov5647", id, "*.Capture/Viewfinder_5");
+    expect_lc_compliant("sensor=ov5647", id, "*.Capture/Viewfinder*_5");
 }
