@@ -251,6 +251,14 @@ impl<M: MemOps> Queue<M> {
         })
     }
 
+    /// Returns the number of a buffer's planes.
+    ///
+    /// # Errors
+    /// [`Invalid::Index`] (EINVAL).
+    pub fn num_planes(&self, index: u32) -> Result<usize, Error> {
+        Ok(self.buffer(index)?.planes.len())
+    }
+
     /// Returns the planes of a buffer that the device has finished, to inspect the frame.
     ///
     /// Returns `None` if the buffer has another sequence number, waits in the queue with an error, was queued again

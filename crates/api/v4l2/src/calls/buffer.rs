@@ -231,8 +231,7 @@ where
         self.stream(flow)?.check_owner(run.cx.file)?;
         // As in Linux, this check precedes those of the index, the memory model and the planes.
         self.stream(flow)?.queue.check_no_fileio()?;
-        let info = self.in_session(run.mem, flow, |mut queue| queue.querybuf(user.index))??;
-        let num_planes = info.num_planes();
+        let num_planes = self.stream(flow)?.queue.num_planes(user.index)?;
         if user.max_planes() < num_planes {
             return Err(Error::Invalid);
         }

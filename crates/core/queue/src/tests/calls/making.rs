@@ -124,6 +124,8 @@ fn querybuf() {
             ready(b);
             let plane = b.query(3).unwrap().planes[1].unwrap();
             assert_eq!(plane.cookie, PlaneLocation::Cookie(3 << 15 | 1 << 12));
+            assert_eq!(b.queue.num_planes(3), Ok(2));
+            assert!(b.queue.num_planes(4).is_err(), "there are four buffers");
             0
         }),
         ("querybuf.mapped", both(0), |b| {
