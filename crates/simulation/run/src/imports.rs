@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
-use vb3_dmabuf::fence::{Owner, Timeline, Usage};
+use vb3_dmabuf::fence::{ECANCELED, Owner, Timeline, Usage};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
 use vb3_frontend::{Client, Detail, FdIdentity, Step};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
@@ -23,9 +23,6 @@ use vb3_v4l2::{POLL_IN, POLL_OUT};
 
 /// Maximum number of buffers of other drivers at one time. Each uses a descriptor of this process.
 const MAX_IMPORTS: usize = 512;
-
-/// `ECANCELED`: the error of a fence whose buffer is released before the buffer's own driver is done.
-const CANCELED: i32 = 125;
 
 /// Number of other drivers' buffers that devices may keep mapped for a later use. A program that queues a new buffer
 /// for each frame would otherwise keep all of them.
@@ -261,7 +258,7 @@ impl Imports {
         // The order must not depend on the hash table's order.
         due.sort_by_key(|import| import.buf.id());
         for mut import in due {
-            import.end(memory, Err(CANCELED));
+            import.end(memory, Err(ECANCELED));
             if let Some(vma) = import.mapped {
                 memory.vma_close(vma);
             }

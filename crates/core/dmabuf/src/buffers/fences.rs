@@ -1,13 +1,10 @@
 //! The fences of the registry's memories.
 
 use super::{Buffers, Registered};
-use crate::fence::{FenceId, Fences, Owner, Reservation, SyncFile, Usage};
+use crate::fence::{ECANCELED, FenceId, Fences, Owner, Reservation, SyncFile, Usage};
 use crate::{Error, MemoryId, Observer};
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use vb3_dma::{DmaOps, Locks};
-
-/// `ECANCELED`: the memory was freed during a device's access.
-const CANCELED: i32 = 125;
 
 impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Locks the fences of all sync files and timelines, and calls `act` with them and with the time.
@@ -124,7 +121,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     }
 
     /// Calls `each` with the pending imported fences that an access of kind `usage` must wait for, and with their
-    /// owners. Locks the memory and all fences meanwhile.
+    /// owners. `each` must not call the registry, because the memory and all fences are locked while `each` runs.
     pub fn held_back_by(
         &self,
         memory: MemoryId,
@@ -137,8 +134,8 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         });
     }
 
-    /// Calls `each` with the parties that must end the memory's pending fences. Locks the memory and all fences
-    /// meanwhile.
+    /// Calls `each` with the parties that must end the memory's pending fences. `each` must not call the registry,
+    /// because the memory and all fences are locked while `each` runs.
     pub fn fence_owners(&self, memory: MemoryId, each: impl FnMut(Owner<O::Device>)) {
         self.with_both(memory, |reservation, fences, _| {
             reservation.owners(fences).for_each(each);
@@ -181,7 +178,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// Ends the accesses to a memory that was freed, and forgets its imported fences.
     pub(super) fn end_fences(&self, reservation: &mut Reservation<Owner<O::Device>>) {
         for fence in reservation.end_all() {
-            self.count_ended(fence, Err(CANCELED));
+            self.count_ended(fence, Err(ECANCELED));
         }
         if reservation.imported() > 0 {
             self.imported_fences

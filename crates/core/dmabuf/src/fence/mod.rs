@@ -2,8 +2,8 @@
 //!
 //! A fence stands for one piece of work in progress. It belongs to a context, whose fences end
 //! in the order of their sequence numbers. It ends exactly once, with or without an error. A
-//! *reservation* lists the fences of one memory's writers and readers; it belongs to the memory, in
-//! [`Buffers`](crate::Buffers). A *sync file* is a set of fences that a program holds.
+//! *reservation* lists the fences of one memory's writers and readers. [`Buffers`](crate::Buffers) keeps one for
+//! each memory. A *sync file* is a set of fences that a program holds.
 //!
 //! A device's fence is made only when the device gets a buffer, after all waits for that buffer. From then
 //! on, only the device itself can delay the fence's end. A queue withholds a buffer from its device only for
@@ -37,6 +37,9 @@ pub use table::{FenceId, FenceInfo, Fences};
 #[cfg(feature = "alloc")]
 pub use timeline::Timeline;
 use vb3_dma::Direction;
+
+/// The errno of a fence whose memory is released before the access has ended.
+pub const ECANCELED: i32 = 125;
 
 /// The party that ends a fence, or that accesses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

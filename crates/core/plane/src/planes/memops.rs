@@ -6,13 +6,10 @@ use super::users::{Pinned, UserRange};
 use super::{Allocator, Cookie, Device, Kind, Plane, Planes, View, Viewed};
 use crate::{Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig, due};
 use vb3_dma::{Attrs, Coherency, Direction, DmaOps, Locks, SyncFor};
-use vb3_dmabuf::fence::{Owner, Usage};
+use vb3_dmabuf::fence::{ECANCELED, Owner, Usage};
 use vb3_dmabuf::{
     AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey, Spec,
 };
-
-/// `ECANCELED`: the plane was released during its device's access.
-const CANCELED: i32 = 125;
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
@@ -318,7 +315,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
 
     fn put(&self, mut plane: Self::Plane) {
         self.unmap_dmabuf(&mut plane);
-        self.end_access(&mut plane, Err(CANCELED));
+        self.end_access(&mut plane, Err(ECANCELED));
         match plane.kind {
             Kind::Allocated { memory, own, .. } => {
                 if let Some(own) = own {
