@@ -122,14 +122,15 @@ impl Clock {
 
     /// Returns the time in nanoseconds. It never decreases.
     pub(super) fn now_ns(&self) -> u64 {
-        match self.is_virtual() {
-            true => self.virtual_ns,
-            false => self.at(self.real_ns()),
-        }
+        self.at(|| self.real_ns())
     }
 
-    /// Returns the time that a clock that is not virtual shows when its source shows `now`.
-    fn at(&self, now: u64) -> u64 {
+    /// Returns the time at the source's time `real_ns`, for which a virtual clock does not ask.
+    fn at(&self, real_ns: impl FnOnce() -> u64) -> u64 {
+        if self.is_virtual() {
+            return self.virtual_ns;
+        }
+        let now = real_ns();
         let stood = match self.stop {
             Some((from, until)) => now.min(until).saturating_sub(from),
             None => 0,
@@ -167,10 +168,7 @@ impl Clock {
     /// Returns how long to wait until `due_ns`, in nanoseconds of the source's time.
     pub(super) fn until(&self, due_ns: u64) -> u64 {
         let real = self.real_ns();
-        let now = match self.is_virtual() {
-            true => self.virtual_ns,
-            false => self.at(real),
-        };
+        let now = self.at(|| real);
         let stands = self.stop.map_or(0, |(_, until)| until.saturating_sub(real));
         match due_ns.saturating_sub(now) {
             0 => 0,

@@ -228,10 +228,11 @@ where
         }
         // Unlike STREAMON, these calls check the buffer type before the owner of the queue.
         let flow = self.flow_of(user.ty)?;
-        self.stream(flow)?.check_owner(run.cx.file)?;
+        let stream = self.stream(flow)?;
+        stream.check_owner(run.cx.file)?;
         // As in Linux, this check precedes those of the index, the memory model and the planes.
-        self.stream(flow)?.queue.check_no_fileio()?;
-        let num_planes = self.stream(flow)?.queue.num_planes(user.index)?;
+        stream.queue.check_no_fileio()?;
+        let num_planes = stream.queue.num_planes(user.index)?;
         if user.max_planes() < num_planes {
             return Err(Error::Invalid);
         }
