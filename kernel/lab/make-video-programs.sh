@@ -32,7 +32,7 @@ for program in v4l2-compliance cam lc-compliance gst-launch-1.0 gst-inspect-1.0 
 #!/bin/sh
 # By its own loader, libraries and plugins, which may be newer than this system's.
 lib=$out/usr/lib/x86_64-linux-gnu
-# Before version 0.7, modules of libcamera lie in its own directory.
+# libcamera 0.7 has its modules in libcamera/ipa; older versions have them in libcamera.
 export LIBCAMERA_IPA_MODULE_PATH=\$lib/libcamera/ipa:\$lib/libcamera
 export LIBCAMERA_IPA_CONFIG_PATH=$out/usr/libcamera/ipa
 export GST_PLUGIN_SYSTEM_PATH_1_0=\$lib/gstreamer-1.0

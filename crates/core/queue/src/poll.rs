@@ -20,7 +20,7 @@ impl<M: MemOps> Session<'_, M> {
     /// caller's file the queue's owner.
     ///
     /// `is_asked` says whether the caller asks for this queue's event: POLLIN or POLLRDNORM on CAPTURE, POLLOUT or
-    /// POLLWRNORM on OUTPUT. If not, the result is `Nothing`.
+    /// POLLWRNORM on OUTPUT. If the caller does not ask for this event, the result is [`Readiness::Nothing`].
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
     pub fn poll(&mut self, is_asked: bool) -> Readiness {

@@ -140,8 +140,8 @@ impl Shared {
         if self.len > MAX_POPULATED || self.is_populated.swap(true, Ordering::Relaxed) {
             return;
         }
-        // SAFETY: the range is this mapping, and the advice changes no byte. Errors only mean that pages are mapped
-        // at first use, as on Linux before 5.14.
+        // SAFETY: the range is this mapping, and the advice changes no byte. If madvise fails, as it does on Linux
+        // before 5.14, the system maps each page at its first use instead.
         let _ = unsafe {
             madvise(
                 self.start.as_ptr().cast(),

@@ -1,7 +1,7 @@
 //! Reservations: the accesses of devices to one memory, and the fences that were imported for it.
 //!
-//! A device's access gets a fence only when a program asks for a sync file of the memory. So devices whose
-//! buffers no program waits for share no list and no lock.
+//! A device's access gets a fence only when a program asks for a sync file of the memory. So two devices share a list
+//! and a lock only if they use the same memory, or if a program asks for sync files.
 
 use super::table::is_later;
 use super::{FenceId, Fences, SyncFile, Usage};
@@ -14,7 +14,8 @@ struct Access<T> {
     number: u64,
     owner: T,
     usage: Usage,
-    /// The access's fence, with one reference, if a sync file was made of it.
+    /// The access's fence; `None` until the first sync file of the access is made. The reservation has one reference
+    /// to the fence.
     fence: Option<FenceId>,
 }
 
@@ -142,8 +143,8 @@ impl<T: Copy + PartialEq> Reservation<T> {
         fences.sync_file_of(found, now_ns)
     }
 
-    /// Adds fences of other parties, so that queues wait for them. Removes ended fences, and leaves out those of the
-    /// list that have ended. An error adds nothing.
+    /// Adds the pending fences of `list`, which other parties end, so that queues wait for them. Also drops the
+    /// imported fences that have ended since an earlier call. An error adds nothing.
     pub(crate) fn import(
         &mut self,
         fences: &mut Fences<T>,

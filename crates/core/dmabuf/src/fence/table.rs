@@ -88,7 +88,7 @@ impl<T: Copy + PartialEq> Fences<T> {
         self.table.fences.len()
     }
 
-    /// Returns whether there are no fences.
+    /// Returns whether the table has no fence, not even an ended one.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.table.fences.is_empty()

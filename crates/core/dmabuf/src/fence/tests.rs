@@ -120,7 +120,7 @@ fn both_files_of_an_access_have_its_one_fence() {
     let camera = b.begin_access(id, owner(1), Usage::Write).unwrap();
     let files = [Usage::Read, Usage::Write].map(|usage| b.export_fences(id, usage).unwrap());
     assert_eq!(files[0].fences(), files[1].fences());
-    // An access has one owner, whether or not it has a fence.
+    // The access now has a fence. Its device is still listed once, not once for the access and once for the fence.
     let mut owners = Vec::new();
     b.fence_owners(id, |owner| owners.push(owner));
     assert_eq!((owners, b.fence_counts()), ([owner(1)].to_vec(), (1, 0)));

@@ -283,8 +283,8 @@ fn garbage_input_is_survived() {
     assert_same_pictures("after noise", &driven.pictures(), &good);
 }
 
-/// Returns the JVT's conformance streams with their names, from the directory in `VB3_H264_VECTORS`. Without it, says so,
-/// and returns none.
+/// Returns the JVT's conformance streams with their names, from the directory in `VB3_H264_VECTORS`. If the variable is
+/// not set, records the test as skipped, and returns an empty list.
 pub(crate) fn jvt_streams() -> Vec<(String, Vec<u8>)> {
     let Some(dir) = std::env::var_os("VB3_H264_VECTORS") else {
         vb3_skip::elsewhere("VB3_H264_VECTORS names no directory of streams");
