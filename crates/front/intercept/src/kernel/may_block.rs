@@ -36,9 +36,10 @@
     reason = "the functions borrow a MayBlock token"
 )]
 
+use core::cmp::Ordering;
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -176,7 +177,27 @@ pub(crate) fn poll(_: &MayBlock, files: &[(impl AsFd, i16)]) -> Vec<i16> {
 /// Returns whether two threads share a descriptor table; `None` if the kernel refuses to compare. May wait for an exec
 /// of one of the threads.
 pub(crate) fn share_table(_: &MayBlock, a: u32, b: u32) -> Option<bool> {
-    raw::share_table(a, b)
+    const KCMP_FILES: libc::c_int = 2;
+    let order = raw::kcmp((a, b), KCMP_FILES, (0, 0));
+    order.ok().map(|order| order == 0)
+}
+
+/// Compares a descriptor of this process with descriptor `fd` of process `pid`, in the kernel's order of open files.
+/// Equal descriptors refer to the same open file. May wait for an exec of the process. Returns EPERM or ENOSYS if the
+/// kernel refuses to compare.
+pub(crate) fn compare_files(
+    _: &MayBlock,
+    own: BorrowedFd<'_>,
+    (pid, fd): (u32, i32),
+) -> Result<Ordering, Errno> {
+    const KCMP_FILE: libc::c_int = 0;
+    let own = (std::process::id(), own.as_raw_fd());
+    match raw::kcmp((own.0, pid), KCMP_FILE, (own.1, fd))? {
+        0 => Ok(Ordering::Equal),
+        1 => Ok(Ordering::Less),
+        2 => Ok(Ordering::Greater),
+        _ => Err(Errno(libc::EINVAL)),
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,6 @@
     reason = "wrappers for may_block, and for /proc, which never blocks"
 )]
 
-use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -157,31 +156,7 @@ pub(crate) fn epoll_wait<'e>(
     Ok(events.get(..count).unwrap_or_default())
 }
 
-/// Compares two descriptors in the kernel's order of open files. Equal descriptors refer to the same open
-/// file. Returns EPERM or ENOSYS if the kernel refuses to compare.
-pub(crate) fn compare_files(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> Result<Ordering, Errno> {
-    compare_with(a, std::process::id(), b.as_raw_fd())
-}
-
-/// Compares a descriptor of this process with descriptor `fd` of process `pid`, in the same order.
-pub(crate) fn compare_with(a: BorrowedFd<'_>, pid: u32, fd: i32) -> Result<Ordering, Errno> {
-    const KCMP_FILE: libc::c_int = 0;
-    let own = std::process::id();
-    match kcmp((own, pid), KCMP_FILE, (a.as_raw_fd(), fd))? {
-        0 => Ok(Ordering::Equal),
-        1 => Ok(Ordering::Less),
-        2 => Ok(Ordering::Greater),
-        _ => Err(Errno(libc::EINVAL)),
-    }
-}
-
-/// Returns whether two threads share a descriptor table; `None` if the kernel refuses to compare.
-pub(crate) fn share_table(a: u32, b: u32) -> Option<bool> {
-    const KCMP_FILES: libc::c_int = 2;
-    let order = kcmp((a, b), KCMP_FILES, (0, 0));
-    order.ok().map(|order| order == 0)
-}
-
+/// Compares what two processes have. May wait for an exec of one of them.
 pub(crate) fn kcmp(
     (a, b): (u32, u32),
     kind: i32,

@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use crate::descriptors::Closed;
+use crate::descriptors::{Closed, KnownSets, Sought};
 use crate::kernel::{Borrowed, MayBlock, lock, may_block};
 use crate::memory::copies::Copier;
 use vb3_frontend::{Bytes, Errno, FdIdentity, MAX_GATHERED, Need, NumberAt, Write};
@@ -75,8 +75,10 @@ pub(crate) struct Data {
     pub(crate) to_look: Vec<i32>,
     /// Files that are in epoll sets and whose last descriptor the call closes, if they were looked up.
     pub(crate) ends: Option<Vec<Closed>>,
-    /// The epoll set that the call names, if it was looked up without the lock.
-    pub(crate) set: Option<u64>,
+    /// The epoll set that the call names, if it was sought.
+    pub(crate) set: Option<Result<Sought, Errno>>,
+    /// The sets among which the call's set must be sought before the call is repeated.
+    pub(crate) to_seek: Option<KnownSets>,
     /// The program's data that was gathered for the devices.
     pub(crate) have: vb3_frontend::Gathered,
     bytes: usize,
@@ -99,6 +101,7 @@ impl Data {
         !(self.wanted.is_empty()
             && self.to_poll.is_empty()
             && self.to_look.is_empty()
+            && self.to_seek.is_none()
             && self.need.is_empty())
     }
 }
@@ -177,6 +180,7 @@ impl Gathered {
         inner.wanted.clear();
         inner.to_poll.clear();
         inner.to_look.clear();
+        inner.to_seek = None;
     }
 
     /// Drops all copies, since the call has transferred a piece. The next piece gets the full limits again.

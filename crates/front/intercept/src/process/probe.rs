@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Feature};
-use crate::kernel::{MayBlock, raw};
+use crate::kernel::{MayBlock, may_block, raw};
 use crate::memory::{Copier, CopyMethod};
 use crate::note::Note;
 use crate::process::launch::Child;
@@ -126,7 +126,7 @@ impl Powers {
         // If nothing was installed, uses the child's end of the socket.
         let theirs = installed.unwrap_or(child.their_socket);
         self.getfd = raw::pidfd_getfd(child.pidfd.as_fd(), theirs).map(drop);
-        self.kcmp = raw::compare_with(listener.as_fd(), child.pid, theirs).map(drop);
+        self.kcmp = may_block::compare_files(may, listener.as_fd(), (child.pid, theirs)).map(drop);
         // The child stops when its call is over.
         let seized = rewrite::seize(child.pid);
         let sent = listener.send(call.id, Reply::Value(theirs.into()));

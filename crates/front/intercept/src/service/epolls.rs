@@ -1,25 +1,26 @@
 //! Serves epoll_ctl of device files and buffers.
 
-use crate::descriptors::{SetId, Watched};
-use crate::kernel::{EpollOp as Op, MayBlock};
-use crate::process::{Notif, Reply};
+use crate::descriptors::{KnownSets, Watched};
+use crate::kernel::{Borrowed, EpollOp as Op, MayBlock};
+use crate::process::Reply;
 use crate::service::{Call, Served, Server, Supervisor, Verdict};
 use crate::tree::{field, word};
 use crate::waiting::Control;
 use vb3_frontend::Errno;
 
-impl Supervisor<'_> {
-    /// Finds and stores the set that an `epoll_ctl` names, if the kernel cannot compare files (kcmp).
-    pub(crate) fn look_for_set(&self, may: &mut MayBlock, n: &Notif) {
-        if self.host.powers.kcmp.is_ok() {
-            return;
-        }
-        let objects = self.server(may).epolls.objects_in_sets();
-        if let Some(SetId(set)) = objects.set_of(may, n.tid, n.int(0)) {
-            n.gathered.data().set = Some(set);
+impl Call<'_> {
+    /// Seeks the set that an `epoll_ctl` names, unless the thread must first send the descriptor.
+    pub(crate) fn seek_set(&self, may: &MayBlock, sets: KnownSets) {
+        // A file whose close may wait is no epoll set.
+        let set = self.borrow(self.int(0)).map(Borrowed::into_owned);
+        let set = set.and_then(|set| set.ok_or(Errno(libc::EINVAL)));
+        if set.as_ref().err() != Some(&Errno::NOT_GATHERED) {
+            self.gathered.data().set = Some(set.map(|set| sets.seek(may, set)));
         }
     }
+}
 
+impl Supervisor<'_> {
     /// Makes a program's `epoll_ctl`, and returns its answer.
     pub(crate) fn end_change(&self, may: &mut MayBlock, control: &Control) -> Reply {
         let made = control.make(may);
@@ -47,13 +48,16 @@ impl Server<'_> {
             let data = word(&bytes, core::mem::offset_of!(libc::epoll_event, u64));
             (u32::from_ne_bytes(field(&bytes, 0)), data)
         };
-        // A file whose close may wait is no epoll set.
-        let set = n.borrow(n.int(0))?.into_owned();
-        let set = set.ok_or(Errno(libc::EINVAL))?;
-        let set = (set, n.pid(), n.gathered.data().set.map(SetId));
-        let key = (file, n.int(2));
-        let table = &mut self.table;
-        let control = (self.epolls).change(table, key, set, op, asked, self.backend)?;
+        let set = n.gathered.data().set.take();
+        let control = set.unwrap_or(Err(Errno::NOT_GATHERED)).and_then(|set| {
+            let (table, key) = (&mut self.table, (file, n.int(2)));
+            let set = (set, n.pid());
+            (self.epolls).change(table, key, set, op, asked, self.backend)
+        });
+        if control.as_ref().err() == Some(&Errno::NOT_GATHERED) {
+            n.gathered.data().to_seek = Some(self.epolls.known());
+        }
+        let control = control?;
         Ok(Verdict::InSet(Box::new(control)))
     }
 }

@@ -451,7 +451,11 @@ impl<'a> Call<'a> {
             self.unreadable(e);
         }
         let (to_look, need) = self.gathered.other_needs();
-        let has_looked = !(to_look.is_empty() && need.descriptors.is_empty());
+        let sets = self.gathered.data().to_seek.take();
+        let has_looked = !(to_look.is_empty() && need.descriptors.is_empty()) || sets.is_some();
+        if let Some(sets) = sets {
+            self.seek_set(may, sets);
+        }
         to_look.into_iter().for_each(|fd| look_at(self, fd));
         for (fd, of) in need.descriptors {
             let known = self.describe(fd, of);

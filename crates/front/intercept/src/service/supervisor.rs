@@ -433,7 +433,6 @@ impl<'a> Supervisor<'a> {
         }
         if n.nr == libc::SYS_epoll_ctl {
             self.sweep_sets(may);
-            self.look_for_set(may, n);
         }
         // Other calls hold no buffer.
         if matches!(n.nr, libc::SYS_ioctl | libc::SYS_mmap) {

@@ -26,26 +26,23 @@
 //! program. If the program closes one of these files, the entry stays until all of them are closed.
 
 mod changes;
-mod info;
 mod objects;
 mod sweep;
 
-use core::cmp::Ordering;
 use std::collections::HashMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver};
 
 use vb3_frontend::{Backend, Errno};
 
-use crate::descriptors::{CONDITIONS, Cause, EDGES, ERR, Member, Members, SetId, Table, Watched};
-use crate::kernel::{EpollOp as Op, MayBlock, raw};
+use crate::descriptors::{
+    CONDITIONS, Cause, EDGES, ERR, KnownSets, Member, Members, SetId, Sought, Table, Watched,
+};
+use crate::kernel::{EpollOp as Op, MayBlock};
 use crate::waiting::poll::{Asker, poll_ours};
 pub(crate) use changes::Changed;
 use changes::{Change, Changes, Key, Series, SetFile, Shared, Shown};
-use info::Numbers;
-pub(crate) use info::ObjectsInSets;
 use objects::Objects;
 
 const ONESHOT: u32 = libc::EPOLLONESHOT.cast_unsigned();
@@ -118,10 +115,8 @@ impl Control {
 #[derive(Default)]
 pub(crate) struct Epolls {
     objects: Option<Arc<Objects>>,
-    numbers: Arc<Numbers>,
     sets: HashMap<SetId, Set>,
-    /// The sets in the order in which kcmp sorts files, for binary search.
-    order: Vec<SetId>,
+    known: KnownSets,
     next: u64,
     changes: u64,
     sweep_at: usize,
@@ -224,7 +219,7 @@ impl Epolls {
 
     fn drop_sets(&mut self, is_gone: impl Fn(SetId) -> bool) {
         self.sets.retain(|id, _| !is_gone(*id));
-        self.order.retain(|id| !is_gone(*id));
+        self.known.retain(|id| !is_gone(id));
     }
 
     /// Removes a file's entries from their sets, because its last descriptor is about to be closed.
@@ -248,12 +243,28 @@ impl Epolls {
         }
     }
 
-    /// Returns the set behind a duplicated descriptor, or adds a new set. `told` is the set that the
-    /// kernel's list of entries shows, for use if kcmp is refused.
-    fn identify(&mut self, fd: OwnedFd, told: Option<SetId>) -> Result<SetId, Errno> {
-        let at = match self.find(fd.as_fd(), told) {
+    /// Returns the sets that are known now.
+    pub(crate) fn known(&self) -> KnownSets {
+        self.known.clone()
+    }
+
+    /// Returns whether the result of a search still holds.
+    fn holds_still(&self, sought: &Sought) -> bool {
+        match &sought.at {
+            Ok(id) => self.sets.contains_key(id),
+            Err((_, among)) => self.known.is(among),
+        }
+    }
+
+    /// Returns the set that was sought, or adds a new set. Fails with NOT_GATHERED if the set must be sought again,
+    /// since other calls have changed the known sets.
+    fn identify(&mut self, sought: Sought) -> Result<SetId, Errno> {
+        if !self.holds_still(&sought) {
+            return Err(Errno::NOT_GATHERED);
+        }
+        let at = match sought.at {
             Ok(known) => return Ok(known),
-            Err(at) => at,
+            Err((at, _)) => at,
         };
         let objects = match &self.objects {
             Some(objects) => Arc::clone(objects),
@@ -261,9 +272,9 @@ impl Epolls {
         };
         self.next += 1;
         let id = SetId(self.next);
-        self.order.insert(at.min(self.order.len()), id);
+        let fd = self.known.add(at, id, sought.fd);
         let set = Set {
-            file: Arc::new(SetFile::new(id, fd, &objects, &self.numbers)),
+            file: Arc::new(SetFile::new(id, fd, &objects, &self.known)),
             entries: 0,
             used: self.changes,
         };
@@ -271,34 +282,13 @@ impl Epolls {
         Ok(id)
     }
 
-    /// Returns the numbers and inodes of the substitute objects, for use if kcmp is refused.
-    pub(crate) fn objects_in_sets(&self) -> ObjectsInSets {
-        ObjectsInSets(Arc::clone(&self.numbers))
-    }
-
-    /// Returns the set behind `fd`, or as error the position in `order` for a new set.
-    fn find(&self, fd: BorrowedFd<'_>, told: Option<SetId>) -> Result<SetId, usize> {
-        let mut compares = true;
-        let found = self.order.binary_search_by(|id| {
-            let set = self.sets.get(id);
-            let order = set.map(|set| raw::compare_files(set.file.fd.as_fd(), fd));
-            compares &= order.as_ref().is_none_or(Result::is_ok);
-            order.and_then(Result::ok).unwrap_or(Ordering::Equal)
-        });
-        if !compares {
-            let known = told.filter(|set| self.sets.contains_key(set));
-            return known.ok_or(self.order.len());
-        }
-        found.and_then(|at| self.order.get(at).copied().ok_or(at))
-    }
-
-    /// Begins a program's `epoll_ctl`. The tuple is a descriptor of the set, the calling process, and the set that
-    /// the kernel's list shows, for use if kcmp is refused. Returns EINVAL, EEXIST, and the errors of descriptors.
+    /// Begins a program's `epoll_ctl`. The tuple is the set, and the calling process. Returns EINVAL, EEXIST, the errors
+    /// of descriptors, and NOT_GATHERED if the set must be sought again.
     pub(crate) fn change(
         &mut self,
         table: &mut Table,
         key: Key,
-        (set, pid, told): (OwnedFd, u32, Option<SetId>),
+        (set, pid): (Sought, u32),
         op: Op,
         (events, data): (u32, u64),
         backend: &mut dyn Backend,
@@ -309,7 +299,7 @@ impl Epolls {
         }
         self.changes += 1;
         let events = events & !unknown_ways(key.0);
-        let id = self.identify(set, told)?;
+        let id = self.identify(set)?;
         let now = self.change_in(table, (id, key), op, events, backend)?;
         let (done, made) = mpsc::sync_channel(1);
         if let Some(set) = self.sets.get_mut(&id) {
@@ -389,9 +379,39 @@ impl Epolls {
 mod tests {
     use super::*;
 
+    use std::os::fd::OwnedFd;
+
     /// Makes an empty epoll set.
     pub(super) fn a_set() -> OwnedFd {
         let flags = rustix::event::epoll::CreateFlags::CLOEXEC;
         rustix::event::epoll::create(flags).expect("a set")
+    }
+
+    /// Two threads add files to one set, which nobody knows yet.
+    #[test]
+    fn a_set_that_another_call_has_added_is_sought_again() {
+        let may = MayBlock::of_this_thread();
+        let mut epolls = Epolls::default();
+        let (set, other) = (a_set(), a_set());
+        let seek = |epolls: &Epolls, set: &OwnedFd| {
+            let copy = set.try_clone().expect("a copy");
+            epolls.known().seek(&may, copy)
+        };
+        let (first, second) = (seek(&epolls, &set), seek(&epolls, &set));
+        let id = epolls.identify(first).expect("a new set");
+        assert_eq!(epolls.identify(second), Err(Errno::NOT_GATHERED));
+        let sought = seek(&epolls, &set);
+        if sought.at.is_err() {
+            vb3_skip::skip("this kernel compares no files");
+            return;
+        }
+        // A known set is found even if others have come meanwhile.
+        let sought_other = seek(&epolls, &other);
+        let another = epolls.identify(sought_other).expect("another set");
+        assert_ne!(id, another);
+        assert_eq!(epolls.identify(sought), Ok(id));
+        let sought = seek(&epolls, &set);
+        epolls.drop_sets(|of| of == id);
+        assert_eq!(epolls.identify(sought), Err(Errno::NOT_GATHERED));
     }
 }

@@ -21,10 +21,11 @@ use std::time::{Duration, Instant};
 use rustix::event::epoll::{EventData, EventFlags};
 use vb3_frontend::Errno;
 
-use super::info::{self, Numbers};
 use super::objects::{Object, Objects, Switch};
 use super::{EXCLUSIVE, ONESHOT, Op, WAYS};
-use crate::descriptors::{CONDITIONS, EDGES, SetId, UNASKED, Watched};
+use crate::descriptors::{
+    CONDITIONS, EDGES, KnownSets, ObjectsInSets, SetId, UNASKED, Watched, sets,
+};
 use crate::kernel::{MayBlock, Workers, blocked_waits, lock, may_block, own_tid, raw};
 
 const MAX_THREADS: usize = 64;
@@ -77,11 +78,11 @@ pub(super) enum Change {
 #[derive(Debug)]
 pub(super) struct SetFile {
     pub(super) id: SetId,
-    pub(super) fd: OwnedFd,
+    pub(super) fd: Arc<OwnedFd>,
     /// The process that made the last `epoll_ctl`.
     pub(super) user: AtomicU32,
     objects: Arc<Objects>,
-    numbers: Arc<Numbers>,
+    numbers: Arc<ObjectsInSets>,
     entries: Mutex<HashMap<Key, Standing>>,
 }
 
@@ -102,7 +103,7 @@ struct Standing {
     /// Whether the set had no event when the object was removed from it. The last event of this entry, which has
     /// EPOLLET, was then delivered.
     is_quiet: bool,
-    numbers: Arc<Numbers>,
+    numbers: Arc<ObjectsInSets>,
 }
 
 impl Standing {
@@ -123,16 +124,16 @@ impl Drop for Standing {
 impl SetFile {
     pub(super) fn new(
         id: SetId,
-        fd: OwnedFd,
+        fd: Arc<OwnedFd>,
         objects: &Arc<Objects>,
-        numbers: &Arc<Numbers>,
+        known: &KnownSets,
     ) -> Self {
         Self {
             id,
             fd,
             user: AtomicU32::default(),
             objects: Arc::clone(objects),
-            numbers: Arc::clone(numbers),
+            numbers: known.objects(),
             entries: Mutex::default(),
         }
     }
@@ -244,7 +245,7 @@ impl SetFile {
         if entry.is_armed && may_be_over {
             // From now on, no event can be delivered.
             entry.turn(false);
-            entry.is_armed = !info::is_disarmed(may, &self.fd, &entry.object);
+            entry.is_armed = !sets::is_disarmed(may, &self.fd, &entry.object);
         }
     }
 
@@ -544,9 +545,9 @@ mod tests {
     /// Makes the queue and two sets, which process 7 uses.
     fn two_sets() -> (Changes, [Arc<SetFile>; 2]) {
         let objects = Arc::new(Objects::new().expect("objects"));
-        let numbers = Arc::default();
         let set = |id| {
-            let set = SetFile::new(SetId(id), a_set(), &objects, &numbers);
+            let fd = Arc::new(a_set());
+            let set = SetFile::new(SetId(id), fd, &objects, &KnownSets::default());
             set.user.store(7, Ordering::Relaxed);
             Arc::new(set)
         };

@@ -6,11 +6,9 @@
 //! milliseconds with thousands of sets.
 
 use std::collections::HashSet;
-use std::os::fd::AsFd;
-use std::sync::Arc;
 
-use super::{Epolls, ObjectsInSets, Set, SetFile};
-use crate::descriptors::{SetId, Table, holders};
+use super::{Epolls, Set};
+use crate::descriptors::{KnownSets, SetId, Table};
 use crate::kernel::MayBlock;
 
 /// Number of known sets from which the first search is due.
@@ -19,8 +17,7 @@ const FROM: usize = 64;
 /// The sets to search for, and the state when the search began.
 #[derive(Debug)]
 pub(crate) struct Sweep {
-    sets: Vec<(SetId, Arc<SetFile>)>,
-    objects: ObjectsInSets,
+    sets: KnownSets,
     /// The number of `epoll_ctl` calls before the search.
     changes: u64,
 }
@@ -28,11 +25,7 @@ pub(crate) struct Sweep {
 impl Sweep {
     /// Searches the descriptors of all programs, and returns the sets that no program holds.
     pub(crate) fn look(&self, may: &MayBlock) -> HashSet<SetId> {
-        let sets = self.sets.iter().map(|(id, set)| (id, set.fd.as_fd()));
-        let objects = &self.objects;
-        let held = holders::epoll_sets(may, sets, |pid, fd| objects.set_of(may, pid, fd));
-        let all = self.sets.iter().map(|(id, _)| *id);
-        all.filter(|id| !held.contains(id)).collect()
+        self.sets.held_by_none(may)
     }
 }
 
@@ -44,10 +37,8 @@ impl Epolls {
             return None;
         }
         self.sweep_at = self.sets.len() * 2;
-        let sets = self.sets.iter();
         Some(Sweep {
-            sets: sets.map(|(id, set)| (*id, Arc::clone(&set.file))).collect(),
-            objects: self.objects_in_sets(),
+            sets: self.known.clone(),
             changes: self.changes,
         })
     }
@@ -64,8 +55,10 @@ impl Epolls {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Objects;
+    use std::sync::Arc;
+
     use super::super::tests::a_set;
+    use super::super::{Objects, SetFile};
     use super::*;
 
     /// Makes sets that only this process holds.
@@ -73,7 +66,7 @@ mod tests {
         let mut epolls = Epolls::default();
         let objects = Arc::new(Objects::new().expect("objects"));
         for id in 0..count {
-            let file = SetFile::new(SetId(id), a_set(), &objects, &epolls.numbers);
+            let file = SetFile::new(SetId(id), Arc::new(a_set()), &objects, &epolls.known);
             let set = Set {
                 file: Arc::new(file),
                 entries: 1,
@@ -83,6 +76,20 @@ mod tests {
         }
         epolls.changes = count;
         epolls
+    }
+
+    #[test]
+    fn sets_without_holders_are_not_found() {
+        let _alone = crate::kernel::alone();
+        let may = MayBlock::of_this_thread();
+        let mut epolls = Epolls::default();
+        let a = epolls.known().seek(&may, a_set());
+        let a = epolls.identify(a).expect("a new set");
+        let sweep = Sweep {
+            sets: epolls.known(),
+            changes: 0,
+        };
+        assert_eq!(sweep.look(&may), HashSet::from([a]));
     }
 
     #[test]
