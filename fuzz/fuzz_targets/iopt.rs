@@ -240,6 +240,7 @@ vb3_fuzz::target!(|input: Input| {
     assert_eq!(ours, seen.len());
     for at in [0, granule, block, end - 1, end, u64::MAX] {
         let ours = table.translate(&mem, DmaAddr::new(at));
+        let ours = ours.ok_or_else(|| table.end_level(&mem, DmaAddr::new(at)));
         let theirs = walker.walk(&mem, at);
         assert_eq!(
             ours.map(|leaf| (leaf.iova.get(), leaf.phys.get())),

@@ -61,13 +61,13 @@ impl Iommu {
             return Ok(leaf);
         }
         match self.table.translate(ram, iova) {
-            Ok(leaf) => {
+            Some(leaf) => {
                 self.tlb.fill(iova, leaf);
                 Ok(leaf)
             }
-            Err(level) => {
+            None => {
                 let removed = self.tlb.find_removed(iova);
-                removed.ok_or_else(|| self.table.level_name(level))
+                removed.ok_or_else(|| self.table.level_name(self.table.end_level(ram, iova)))
             }
         }
     }

@@ -50,7 +50,7 @@
 //! table.map(&mut memory, iova, phys, 0x20_1000, Prot::READ)?;
 //! // One block of 2 MiB and one page: the root, a table for the block, and one for the page.
 //! assert_eq!((table.leaf_count(), table.tables()), (2, 3));
-//! assert_eq!(table.translate(&memory, iova).map(|leaf| leaf.len), Ok(2 << 20));
+//! assert_eq!(table.translate(&memory, iova).map(|leaf| leaf.len), Some(2 << 20));
 //! # Ok(())
 //! # }
 //! ```

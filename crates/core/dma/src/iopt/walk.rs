@@ -75,12 +75,23 @@ impl Ahead {
 }
 
 impl PageTable {
-    /// Looks up an address as the IOMMU does for a device's access.
-    ///
-    /// # Errors
-    /// The level at which the walk ended without a page, in the manual's numbering: from 0 to 3 on Arm, from 5 to 1
-    /// on VT-d. [`level_name`](Self::level_name) names it.
-    pub fn translate(&self, mem: &impl TableMemory, iova: DmaAddr) -> Result<Leaf, u32> {
+    /// Looks up an address as the IOMMU does for a device's access. `None` if no page or block is mapped there;
+    /// [`end_level`](Self::end_level) then says where the IOMMU stopped.
+    pub fn translate(&self, mem: &impl TableMemory, iova: DmaAddr) -> Option<Leaf> {
+        self.walk(mem, iova).ok()
+    }
+
+    /// Returns the level at which the IOMMU's walk for an address ends, mapped or not, in the manual's numbering: from 0
+    /// to 3 on Arm, from 5 to 1 on VT-d. [`level_name`](Self::level_name) names it.
+    pub fn end_level(&self, mem: &impl TableMemory, iova: DmaAddr) -> u32 {
+        match self.walk(mem, iova) {
+            Ok(leaf) => leaf.level,
+            Err(level) => level,
+        }
+    }
+
+    /// Returns the leaf of an address, or the level at which the walk ended without one.
+    fn walk(&self, mem: &impl TableMemory, iova: DmaAddr) -> Result<Leaf, u32> {
         let geo = &self.geometry;
         if iova.get() >= geo.input_end() {
             return Err(self.start_level());
