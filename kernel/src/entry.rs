@@ -20,7 +20,7 @@ use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 use vb3_dma::{Coherency, Direction, DmaAddr};
 use vb3_dmabuf::Attachment;
-use vb3_plane::{UserMemory, contig};
+use vb3_plane::{Allocator, UserMemory, contig};
 
 // VB3_OBJECT_BYTES and VB3_ENTRY_BYTES of module/buffer.h.
 const _: () = assert!(align_of::<Object>() <= align_of::<u64>() && size_of::<Object>() <= 160);
@@ -106,8 +106,9 @@ impl Request {
     /// Pins user memory.
     fn user(&mut self) -> Result<Payload, Errno> {
         let direction = self.direction()?;
+        let device = (self.dev, Allocator::Contig);
         let memory =
-            with_cx(|cx| UserMemory::contig(cx, self.dev, &(), self.at, self.bytes, direction));
+            with_cx(|cx| UserMemory::pin(cx, device, &(), self.at, self.bytes, direction));
         let user = User::new(self.dev, memory)?;
         self.addr = user.memory.dma_addr(&Linux::PLAIN).map_or(0, DmaAddr::get);
         // The memory is mapped for the device by the table that pinning has filled (condition 6 of SOUNDNESS.md).

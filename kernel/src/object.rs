@@ -12,9 +12,9 @@ use crate::user::User;
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
-use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps};
-use vb3_dmabuf::{AttachKind, Attachment, Cx, Error, Shared, Spec};
-use vb3_plane::{Due, HintSkip, MemoryKind, contig, due};
+use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps};
+use vb3_dmabuf::{Attachment, Cx, Error, Shared, Spec};
+use vb3_plane::{Due, HintSkip, contig, due};
 
 /// Allocated memory, with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
@@ -150,7 +150,7 @@ impl Allocated {
             unsafe { shared.attachments().provide(room) };
             // SAFETY: the call has no condition.
             with_request(&Linux::PLAIN, unsafe { sys::vb3_now_ns() }, |cx| {
-                shared.attach(cx, dev, AttachKind::Static)
+                shared.attach(cx, dev)
             })
         });
         attached.map_err(|e| dev.refused("an attachment", e.reason(), e.errno()))?;
@@ -257,18 +257,12 @@ impl Object {
     /// Returns the steps whose sync is due, unless a cache hint omits it: 1 for prepare, 2 for finish.
     /// Neither memory nor direction ever changes.
     pub fn syncs(&self) -> c_int {
-        let (memory, direction) = match self {
-            Self::Allocated(a) => {
-                let memory = match a.kind {
-                    AllocatedAs::Coherent => MemoryKind::Allocated(Coherency::Coherent),
-                    AllocatedAs::NonCoherent => MemoryKind::Allocated(Coherency::NonCoherent),
-                };
-                (memory, a.direction)
-            }
-            Self::User(u) => (MemoryKind::User, u.memory.direction()),
-            Self::Import(i) => (MemoryKind::Imported, i.direction),
+        let (needs_sync, direction) = match self {
+            Self::Allocated(a) => (matches!(a.kind, AllocatedAs::NonCoherent), a.direction),
+            Self::User(u) => (true, u.memory.direction()),
+            Self::Import(i) => (false, i.direction),
         };
-        let (prepare, finish) = due(memory, direction, HintSkip::empty());
+        let (prepare, finish) = due(needs_sync, direction, HintSkip::empty());
         c_int::from(prepare == Due::Sync) | (c_int::from(finish == Due::Sync) << 1)
     }
 }

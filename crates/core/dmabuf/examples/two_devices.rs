@@ -4,7 +4,7 @@
 mod host;
 
 use vb3_dma::{Direction, Mapper};
-use vb3_dmabuf::{Access, AttachKind, Buffers, Error, Name, Spec};
+use vb3_dmabuf::{Access, Buffers, Error, Name, Spec};
 
 pub(crate) fn main() -> Result<(), Error> {
     let (camera, display) = (0, 1);
@@ -16,8 +16,8 @@ pub(crate) fn main() -> Result<(), Error> {
     let buf = buffers.export(memory, Access::ReadWrite, Name::new(b"frame")?)?;
 
     // Both attach, and each gets its own address of the same pages.
-    let filled = buffers.attach(buf.memory(), camera, AttachKind::Static)?;
-    let shown = buffers.attach(buf.memory(), display, AttachKind::Static)?;
+    let filled = buffers.attach(buf.memory(), camera)?;
+    let shown = buffers.attach(buf.memory(), display)?;
     let from = buffers.map(&filled, Direction::FromDevice)?[0].addr.get();
     let to = buffers.map(&shown, Direction::ToDevice)?[0].addr.get();
     assert_ne!(from, to);

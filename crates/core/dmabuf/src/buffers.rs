@@ -7,8 +7,7 @@ use crate::file::{Access, Name, sync_flags};
 use crate::ids::{BufId, MemoryId};
 use crate::shared::imports::Import;
 use crate::{
-    AttachKind, Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec,
-    Table, UserKind,
+    Attachment, Backing, Cx, Error, Observer, Placer, Shared, Slab, SlabKey, Spec, Table, UserKind,
 };
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -408,13 +407,18 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that does not exist; as [`Shared::attach`].
-    pub fn attach(
-        &self,
-        memory: MemoryId,
-        dev: O::Device,
-        kind: AttachKind,
-    ) -> Result<AttachRef, Error> {
-        let key = self.with_memory(memory, |memory, cx| memory.attach(cx, dev, kind))?;
+    pub fn attach(&self, memory: MemoryId, dev: O::Device) -> Result<AttachRef, Error> {
+        let key = self.with_memory(memory, |memory, cx| memory.attach(cx, dev))?;
+        self.note_change(memory);
+        Ok(AttachRef { memory, key })
+    }
+
+    /// Attaches a device that follows moves of the memory.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach), and as [`Shared::attach_dynamic`].
+    pub fn attach_dynamic(&self, memory: MemoryId, dev: O::Device) -> Result<AttachRef, Error> {
+        let key = self.with_memory(memory, |memory, cx| memory.attach_dynamic(cx, dev))?;
         self.note_change(memory);
         Ok(AttachRef { memory, key })
     }
@@ -493,7 +497,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
             return Ok(AttachRef { memory, key });
         }
         // Two threads may both find no import and both make one. That only costs an attachment.
-        let attachment = self.attach(memory, dev, AttachKind::Dynamic)?;
+        let attachment = self.attach_dynamic(memory, dev)?;
         let key = attachment.key;
         let Ok(entry) = self.imports.insert(Imported { dev, memory, key }) else {
             self.detach(attachment);

@@ -31,7 +31,7 @@
 //! unmaps.
 //!
 //! A mapped device *pins* the memory: its addresses cannot change. A device that was attached
-//! [dynamically](AttachKind::Dynamic) pins the memory only during a use. At other times
+//! [dynamically](Shared::attach_dynamic) pins the memory only during a use. At other times
 //! [`Shared::place`] may remove its mapping and move the memory. The device must then be mapped again,
 //! at other addresses, before its next use.
 //!
@@ -113,7 +113,7 @@ pub use ids::{BufId, MemoryId};
 pub use observer::{Cx, MissingSync, Observer};
 #[cfg(feature = "managed")]
 pub use shared::Placer;
-pub use shared::{AttachKind, Attachment, Backing, Shared, Spec, UserKind, intersect};
+pub use shared::{Attachment, Backing, Shared, Spec, UserKind, intersect};
 #[cfg(feature = "alloc")]
 pub use slab::{Slab, SlabKey};
 pub use store::Store;

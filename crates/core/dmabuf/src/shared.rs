@@ -16,7 +16,7 @@ mod state;
 mod unmanaged;
 
 pub use access::intersect;
-pub use attach::{AttachKind, Attachment};
+pub use attach::Attachment;
 #[cfg(feature = "managed")]
 pub use placing::Placer;
 

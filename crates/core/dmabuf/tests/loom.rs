@@ -13,7 +13,7 @@ use vb3_dma::{
     PhysAddr, Platform, Prot, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{Owner, Status, Usage};
-use vb3_dmabuf::{Access, AttachKind, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
+use vb3_dmabuf::{Access, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
 
 const PAGE: u64 = 4096;
 const CAMERA: u8 = 0;
@@ -182,7 +182,7 @@ fn show(buffers: &Shared, id: MemoryId) {
     let Ok(buf) = buffers.export(id, Access::ReadWrite, Name::default()) else {
         return;
     };
-    if let Ok(shown) = buffers.attach(id, DISPLAY, AttachKind::Dynamic) {
+    if let Ok(shown) = buffers.attach_dynamic(id, DISPLAY) {
         let key = shown.key();
         let mapped = buffers.with_memory(id, |memory, cx| memory.map(cx, key, Direction::ToDevice));
         match mapped {
@@ -213,7 +213,7 @@ fn revoked_memory_is_mapped_no_more() {
 #[test]
 fn memory_is_revoked_while_its_last_handle_ends() {
     let end = |buffers: &Shared, id| {
-        let shown = buffers.attach(id, DISPLAY, AttachKind::Static);
+        let shown = buffers.attach(id, DISPLAY);
         let mapped = shown.map(|shown| (buffers.map(&shown, Direction::ToDevice), shown));
         drop_plane(buffers, id);
         match mapped {

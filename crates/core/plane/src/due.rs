@@ -2,24 +2,7 @@
 //! this.
 
 use crate::HintSkip;
-use vb3_dma::{Coherency, Direction};
-
-/// Kind of a plane's memory, as the rule for syncs distinguishes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MemoryKind {
-    /// Allocated for the device (MMAP).
-    Allocated(Coherency),
-    /// Allocated as scattered pages and mapped for the device (MMAP, dma-sg).
-    Scattered,
-    /// A program's memory, mapped for the device (USERPTR).
-    User,
-    /// Imported from another driver, attached and mapped (DMABUF).
-    Imported,
-    /// Allocated or imported, accessed by a driver through the CPU.
-    Virtual,
-    /// A program's memory, accessed by a driver through the CPU.
-    UserVirtual,
-}
+use vb3_dma::Direction;
 
 /// Cache maintenance that is due when memory passes to the device (prepare) or back (finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,31 +17,28 @@ pub enum Due {
 
 /// Returns the maintenance before the device uses the memory (prepare), and after it (finish).
 ///
+/// `needs_sync` says whether this crate syncs the memory. It does so for non-coherent and for scattered memory that was
+/// allocated for the device, and for a program's memory that is mapped for the device. Coherent memory needs no sync. The
+/// exporter syncs imported memory, and a CPU access syncs memory of a driver that uses the CPU.
+///
 /// Source: Linux 7.2 `vb2_dc_prepare`, `vb2_dc_finish`, `vb2_dma_sg_prepare`, `vb2_dma_sg_finish`, differs:
 /// stores no cache hints.
 #[must_use]
-pub const fn due(memory: MemoryKind, direction: Direction, skip: HintSkip) -> (Due, Due) {
-    match memory {
-        MemoryKind::Allocated(Coherency::Coherent)
-        | MemoryKind::Imported
-        | MemoryKind::Virtual
-        | MemoryKind::UserVirtual => (Due::Nothing, Due::Nothing),
-        MemoryKind::Allocated(Coherency::NonCoherent)
-        | MemoryKind::Scattered
-        | MemoryKind::User => {
-            let prepare = if skip.contains(HintSkip::PREPARE) {
-                Due::Skipped
-            } else {
-                Due::Sync
-            };
-            let finish = if !direction.device_writes() {
-                Due::Nothing
-            } else if skip.contains(HintSkip::FINISH) {
-                Due::Skipped
-            } else {
-                Due::Sync
-            };
-            (prepare, finish)
-        }
+pub const fn due(needs_sync: bool, direction: Direction, skip: HintSkip) -> (Due, Due) {
+    if !needs_sync {
+        return (Due::Nothing, Due::Nothing);
     }
+    let prepare = if skip.contains(HintSkip::PREPARE) {
+        Due::Skipped
+    } else {
+        Due::Sync
+    };
+    let finish = if !direction.device_writes() {
+        Due::Nothing
+    } else if skip.contains(HintSkip::FINISH) {
+        Due::Skipped
+    } else {
+        Due::Sync
+    };
+    (prepare, finish)
 }

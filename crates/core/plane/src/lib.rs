@@ -60,11 +60,9 @@ mod memops;
 mod planes;
 mod user;
 
-pub use due::{Due, MemoryKind, due};
-pub use memops::{ExportAccess, HintSkip, MemOps, PlaneError};
+pub use due::{Due, due};
+pub use memops::{Allocator, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
-pub use planes::{
-    Allocator, Cookie, Counters, Device, Plane, Planes, RefusedImport, UserId, UserRange, View,
-};
+pub use planes::{Cookie, Counters, Device, Plane, Planes, RefusedImport, UserRange, View};
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

@@ -17,6 +17,20 @@ bitflags! {
     }
 }
 
+/// The allocator that serves a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Allocator {
+    /// dma-contig: one run of addresses for the device.
+    Contig,
+    /// dma-sg: scattered pages, as a list of segments for the device. Ignores the requested coherency: caches
+    /// are always synced, unless a hint omits the sync.
+    ///
+    /// Source: Linux 7.2 `vb2_dma_sg_alloc`, differs: `gfp_flags` follow from the device's address mask.
+    Sg,
+    /// vmalloc: memory for a driver that uses the CPU. Ignores the requested coherency.
+    Vmalloc,
+}
+
 /// Error of an operation on a plane's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

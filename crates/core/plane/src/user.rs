@@ -1,6 +1,6 @@
 //! A program's memory as a plane (USERPTR).
 
-use crate::{PlaneError, contig};
+use crate::{Allocator, PlaneError, contig};
 use vb3_dma::{Attrs, Constraint, Direction, DmaAddr, DmaOps, DmaSegment, Error, Reason, SyncFor};
 use vb3_dmabuf::{Cx, Observer};
 
@@ -28,128 +28,105 @@ const fn user_pages(wanted: u64) -> PlaneError {
     PlaneError::Fault(Some(Reason::new(Constraint::UserPages, wanted, 0)))
 }
 
+/// Checks that address and length, whose bits are `bits`, are multiples of `align` bytes.
+fn check_alignment(align: u64, bits: u64) -> Result<(), PlaneError> {
+    let align = align.max(1);
+    if bits & align.wrapping_sub(1) == 0 {
+        return Ok(());
+    }
+    let found = 1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0);
+    let reason = Reason::new(Constraint::Alignment, align, found);
+    Err(PlaneError::Invalid(Some(reason)))
+}
+
+/// Pins a program's memory.
+fn pin<O: DmaOps>(
+    ops: &O,
+    user: &O::User,
+    addr: u64,
+    len_bytes: u64,
+    direction: Direction,
+) -> Result<O::Memory, PlaneError> {
+    if len_bytes == 0 {
+        return Err(PlaneError::Invalid(None));
+    }
+    if addr.checked_add(len_bytes).is_none() {
+        return Err(user_pages(len_bytes));
+    }
+    let pinned = ops.pin_user(user, addr, len_bytes, direction);
+    pinned.map_err(|e| match e {
+        Error::NoMemory(reason) => PlaneError::NoMemory(Some(reason)),
+        Error::Invalid => user_pages(len_bytes),
+        Error::Pin { errno } => PlaneError::Pin(errno),
+        e => PlaneError::Fault(e.reason()),
+    })
+}
+
+/// Converts the error of a mapping as one run.
+fn refused(e: Error) -> PlaneError {
+    let reason = e.reason();
+    match reason.map(|reason| reason.constraint) {
+        Some(Constraint::IommuGranule) => PlaneError::Fault(reason),
+        _ => PlaneError::Io(reason),
+    }
+}
+
 impl<O: DmaOps> UserMemory<O> {
-    /// Pins a program's memory and maps it for `dev` as one run. Does no cache maintenance yet.
+    /// Pins a program's memory, and maps it as `allocator` does: `Contig` for `dev` as one run, `Sg` for `dev` as any
+    /// number of segments, `Vmalloc` for the CPU. Does no cache maintenance yet.
     ///
-    /// The first failing step decides the error: the check that address and length are multiples of a cache line, the
-    /// check of the length, the pin, the mapping, the check that the mapping is one run. A failed call keeps no
-    /// resource.
+    /// The first failing step decides the error: for `Contig`, the check that address and length are multiples of a
+    /// cache line; then the check of the length, the pin, the mapping; for `Contig`, the check that the mapping is one
+    /// run. A failed call keeps no resource.
     ///
     /// # Errors
-    /// `Invalid` (EINVAL) for a wrong alignment or a length of zero; `Fault` (EFAULT) for memory that is missing,
-    /// read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the DMA layer cannot map
-    /// the memory. `Fault` (EFAULT) also when the mapping is not one run for the device, or when the memory shares an
-    /// IOMMU's pages with memory of other owners.
+    /// * `Contig`: `Invalid` (EINVAL) for a wrong alignment or a length of zero; `Fault` (EFAULT) for memory that is
+    ///   missing, read-only or past the end of the address space; `NoMemory`; `Io` (EIO) when the DMA layer cannot map
+    ///   the memory. `Fault` (EFAULT) also when the mapping is not one run for the device, or when the memory shares an
+    ///   IOMMU's pages with memory of other owners.
+    /// * `Sg`: `NoMemory` (ENOMEM) for any cause, with its reason.
+    /// * `Vmalloc`: as `Contig`, but any alignment is accepted, and `NoMemory` if the CPU cannot map the memory.
     ///
-    /// Source: Linux 7.2 `vb2_dc_get_userptr`, differs: an IOMMU with larger pages than the CPU's works.
-    pub fn contig<W: Observer<O>>(
+    /// Source: Linux 7.2 `vb2_dc_get_userptr`, `vb2_dma_sg_get_userptr`, `vb2_vmalloc_get_userptr`, differs: an IOMMU
+    /// with larger pages than the CPU's works.
+    #[inline]
+    pub fn pin<W: Observer<O>>(
         cx: &Cx<'_, O, W>,
-        dev: O::Device,
+        (dev, allocator): (O::Device, Allocator),
         user: &O::User,
         addr: u64,
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self, PlaneError> {
-        let align = cx.ops.cache_alignment(dev).max(1);
-        let bits = addr | len_bytes;
-        if bits & align.wrapping_sub(1) != 0 {
-            return Err(PlaneError::Invalid(Some(Reason::new(
-                Constraint::Alignment,
-                align,
-                1u64.checked_shl(bits.trailing_zeros()).unwrap_or(0),
-            ))));
+        let no_memory = |e: Error| PlaneError::NoMemory(e.reason());
+        let told = |e: PlaneError| match allocator {
+            Allocator::Contig | Allocator::Vmalloc => e,
+            Allocator::Sg => PlaneError::NoMemory(e.reason()),
+        };
+        if allocator == Allocator::Contig {
+            check_alignment(cx.ops.cache_alignment(dev), addr | len_bytes)?;
         }
-        Self::new(cx, dev, user, addr, len_bytes, direction, |memory| {
-            let mapped = cx.ops.map(dev, memory, direction, Attrs::SKIP_CPU_SYNC);
-            let mapping = mapped.map_err(|e| {
-                let reason = e.reason();
-                match reason.map(|reason| reason.constraint) {
-                    Some(Constraint::IommuGranule) => PlaneError::Fault(reason),
-                    _ => PlaneError::Io(reason),
+        let memory = pin(cx.ops, user, addr, len_bytes, direction).map_err(told)?;
+        let map = || cx.ops.map(dev, &memory, direction, Attrs::SKIP_CPU_SYNC);
+        let reached = match allocator {
+            Allocator::Contig => map().map_err(refused).and_then(|mapping| {
+                match contig::one_run(|index| cx.ops.segment(&mapping, index), len_bytes) {
+                    Ok(_) => Ok(Reached::OneRun(mapping)),
+                    Err(e) => {
+                        end_mapping(cx, dev, mapping, &memory);
+                        Err(e)
+                    }
                 }
-            })?;
-            match contig::one_run(|index| cx.ops.segment(&mapping, index), len_bytes) {
-                Ok(_) => Ok(Reached::OneRun(mapping)),
-                Err(e) => {
-                    end_mapping(cx, dev, mapping, memory);
-                    Err(e)
-                }
+            }),
+            Allocator::Sg => map().map(Reached::Runs).map_err(no_memory),
+            Allocator::Vmalloc => {
+                let vmap = cx.ops.vmap(&memory);
+                vmap.map(Reached::Virtual).map_err(no_memory)
             }
-        })
-    }
-
-    /// Pins a program's memory and maps it for `dev` as any number of segments. Does no cache maintenance
-    /// yet. Address and length need no alignment. A failed call keeps no resource.
-    ///
-    /// # Errors
-    /// `NoMemory` (ENOMEM) for any cause, with its reason.
-    ///
-    /// Source: Linux 7.2 `vb2_dma_sg_get_userptr`.
-    pub fn sg<W: Observer<O>>(
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-        user: &O::User,
-        addr: u64,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Self, PlaneError> {
-        let map = |memory: &O::Memory| {
-            let mapped = cx.ops.map(dev, memory, direction, Attrs::SKIP_CPU_SYNC);
-            let mapping = mapped.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-            Ok(Reached::Runs(mapping))
         };
-        let pinned = Self::new(cx, dev, user, addr, len_bytes, direction, map);
-        pinned.map_err(|e| PlaneError::NoMemory(e.reason()))
-    }
-
-    /// Pins `len_bytes` at `addr` and maps them for the CPU. A failed call keeps no resource.
-    ///
-    /// # Errors
-    /// `Invalid` for length zero; `Fault` (EFAULT) as for [`contig`](Self::contig); `NoMemory`.
-    ///
-    /// Source: Linux 7.2 `vb2_vmalloc_get_userptr`.
-    pub fn vmalloc<W: Observer<O>>(
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-        user: &O::User,
-        addr: u64,
-        len_bytes: u64,
-        direction: Direction,
-    ) -> Result<Self, PlaneError> {
-        let map = |memory: &O::Memory| {
-            let vmap = cx.ops.vmap(memory);
-            let vmap = vmap.map_err(|e| PlaneError::NoMemory(e.reason()))?;
-            Ok(Reached::Virtual(vmap))
-        };
-        Self::new(cx, dev, user, addr, len_bytes, direction, map)
-    }
-
-    /// Pins a program's memory, and lets `reach` map it.
-    fn new<W: Observer<O>>(
-        cx: &Cx<'_, O, W>,
-        dev: O::Device,
-        user: &O::User,
-        addr: u64,
-        len_bytes: u64,
-        direction: Direction,
-        reach: impl FnOnce(&O::Memory) -> Result<Reached<O::Mapping, O::Vmap>, PlaneError>,
-    ) -> Result<Self, PlaneError> {
-        if len_bytes == 0 {
-            return Err(PlaneError::Invalid(None));
-        }
-        if addr.checked_add(len_bytes).is_none() {
-            return Err(user_pages(len_bytes));
-        }
-        let pinned = cx.ops.pin_user(user, addr, len_bytes, direction);
-        let memory = pinned.map_err(|e| match e {
-            Error::NoMemory(reason) => PlaneError::NoMemory(Some(reason)),
-            Error::Invalid => user_pages(len_bytes),
-            Error::Pin { errno } => PlaneError::Pin(errno),
-            e => PlaneError::Fault(e.reason()),
-        })?;
-        match reach(&memory) {
+        match reached {
             Ok(reached) => {
-                if let Reached::OneRun(_) | Reached::Runs(_) = reached {
+                if allocator != Allocator::Vmalloc {
                     cx.observer.mapped(dev);
                 }
                 Ok(Self {

@@ -111,7 +111,7 @@ impl Run {
         let place = self.user_place(user.id);
         let last = user.addr.saturating_add(user.len_bytes).saturating_sub(1);
         ListedBuffer {
-            id: user.id.to_string(),
+            id: format!("u{:?}", user.id),
             name: place_name(&place),
             bytes: user.len_bytes,
             place: format!("of {} at {:#x} to {last:#x}", user.client, user.addr),

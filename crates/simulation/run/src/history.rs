@@ -7,8 +7,8 @@ use crate::node::{self, Node};
 use crate::{Run, refusals, remedy, revoke, room, summary};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use vb3_dmabuf::SlabKey;
 use vb3_frontend::{Errno, FdIdentity};
-use vb3_plane::UserId;
 use vb3_report::{Refusal, Report};
 
 /// Maximum number of names of planes that are kept.
@@ -25,7 +25,7 @@ pub(super) struct History {
     /// Who held which buffer.
     pub(super) ledger: Ledger,
     /// The file behind each range of programs' own memory that devices use.
-    pub(super) user_files: BTreeMap<UserId, Option<FdIdentity>>,
+    pub(super) user_files: BTreeMap<SlabKey, Option<FdIdentity>>,
     /// Number of buffers that were revoked.
     pub(super) revoked: u64,
     /// Devices that chose longer picture lines than a program asked for.

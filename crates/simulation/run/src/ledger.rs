@@ -8,9 +8,8 @@ use crate::users::UserPages;
 use crate::{Run, summary};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_dmabuf::fence::Owner;
-use vb3_dmabuf::{MemoryId, UserKind};
+use vb3_dmabuf::{MemoryId, SlabKey, UserKind};
 use vb3_frontend::Client;
-use vb3_plane::UserId;
 use vb3_report::{BufferReport, HolderReport, MAX_BUFFERS};
 
 /// Maximum number of buffers recorded at one time.
@@ -58,7 +57,7 @@ enum Named {
     /// Memory that can be shared.
     Shared(MemoryId),
     /// A program's own memory.
-    User(UserId),
+    User(SlabKey),
 }
 
 /// The row of a buffer that still exists.
@@ -271,7 +270,7 @@ impl Run {
         self.find_user_files();
         let users = self.user_pages();
         let own = users.iter().filter(|user| user.memory.is_none());
-        let own: BTreeMap<UserId, &UserPages> = own.map(|user| (user.id, user)).collect();
+        let own: BTreeMap<SlabKey, &UserPages> = own.map(|user| (user.id, user)).collect();
         let is_gone = |row: &Named| matches!(row, Named::User(id) if !own.contains_key(id));
         let gone: Vec<Named> = ledger.live.keys().copied().filter(is_gone).collect();
         for id in gone {
@@ -311,7 +310,7 @@ impl Run {
     fn new_user_row(&self, user: &UserPages) -> BufferReport {
         let place = self.user_place(user.id);
         BufferReport {
-            number: user.id.to_string(),
+            number: format!("u{:?}", user.id),
             device: place.device,
             queue: place.queue.to_owned(),
             buffer: place.buffer,

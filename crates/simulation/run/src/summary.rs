@@ -5,8 +5,7 @@ use crate::node::Node;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
 use vb3_dma::SyncFor;
-use vb3_dmabuf::MemoryId;
-use vb3_plane::UserId;
+use vb3_dmabuf::{MemoryId, SlabKey};
 use vb3_queue::{Memory as MemoryModel, Queue};
 use vb3_report::{DeviceReport, EarlyAccess, Held, MemoryReport, MissingSync, QueueReport};
 use vb3_v4l2::{Flow, Format, Planarity, Role};
@@ -200,7 +199,7 @@ pub(super) fn place(nodes: &[Node], memory: u64) -> Option<PlaneName> {
 }
 
 /// Finds the plane that uses a program's pinned range of memory.
-pub(super) fn user_place(nodes: &[Node], id: UserId) -> Option<PlaneName> {
+pub(super) fn user_place(nodes: &[Node], id: SlabKey) -> Option<PlaneName> {
     place_of(nodes, |plane| plane.user() == Some(id))
 }
 

@@ -4,15 +4,14 @@
 use crate::holders::HeldBy;
 use crate::{Run, summary};
 use std::collections::BTreeMap;
-use vb3_dmabuf::MemoryId;
+use vb3_dmabuf::{MemoryId, SlabKey};
 use vb3_frontend::{Client, FdIdentity};
 use vb3_machine::Device;
-use vb3_plane::UserId;
 
 /// Memory of one process that one device has pinned.
 #[derive(Clone, Debug)]
 pub(super) struct UserPages {
-    pub(super) id: UserId,
+    pub(super) id: SlabKey,
     pub(super) client: Client,
     pub(super) device: Device,
     pub(super) addr: u64,
@@ -70,7 +69,7 @@ impl Run {
     }
 
     /// Returns the plane that a process's pinned pages belong to, or an empty name.
-    pub(super) fn user_place(&self, id: UserId) -> summary::PlaneName {
+    pub(super) fn user_place(&self, id: SlabKey) -> summary::PlaneName {
         summary::user_place(&self.nodes, id).unwrap_or_default()
     }
 }

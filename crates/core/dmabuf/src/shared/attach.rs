@@ -13,28 +13,14 @@ pub(crate) struct HeldMapping<M> {
     pub(crate) maybe_written: bool,
 }
 
-/// When an attached device may access the memory, and whether the device *follows moves*: whether the memory may move
-/// while the device has it mapped. The move removes the mapping, and the device must be mapped again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttachKind {
-    /// At any time from the map to the unmap. The memory is pinned meanwhile.
-    Static,
-    /// From each [`Shared::hand_to_device`] to its [`Shared::take_from_device`]. The memory is pinned only during
-    /// each use. Before a use, the caller checks whether the device is still mapped, and maps it again if not.
-    ///
-    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`. The importer finds before its
-    /// next use that its mapping is gone.
-    #[cfg(feature = "managed")]
-    Dynamic,
-}
-
 /// A device attached to shared memory.
 #[derive(Debug)]
 pub struct Attachment<O: DmaOps> {
     pub(crate) dev: O::Device,
     pub(crate) since_ns: u64,
     pub(crate) held: Option<HeldMapping<O::Mapping>>,
-    pub(crate) kind: AttachKind,
+    /// Whether the device follows moves ([`Shared::attach_dynamic`]).
+    pub(crate) is_dynamic: bool,
     /// Uses by the device that have not ended.
     pub(crate) active: u32,
     /// Set if imports made this attachment. All planes that import the same dma-buf for the same device and the same
@@ -76,7 +62,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         Ok(())
     }
 
-    /// Attaches a device without mapping the memory.
+    /// Attaches a device without mapping the memory. The device may access the memory at any time from the map to the
+    /// unmap, and the memory is pinned meanwhile.
     ///
     /// # Errors
     /// `Revoked`; `Quarantined`; `TableFull` (ENOMEM) when the host's list is full; the DMA layer's error if
@@ -85,7 +72,36 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         &mut self,
         cx: &Cx<'_, O, W>,
         dev: O::Device,
-        kind: AttachKind,
+    ) -> Result<L::Key, Error> {
+        self.insert(cx, dev, false)
+    }
+
+    /// Attaches a device that *follows moves*: the memory may move while the device has it mapped. The move removes the
+    /// mapping, and the device must be mapped again.
+    ///
+    /// The device may access the memory from each [`hand_to_device`](Self::hand_to_device) to its
+    /// [`take_from_device`](Self::take_from_device), and the memory is pinned only during each use. Before a use, the
+    /// caller checks whether the device is still mapped, and maps it again if not.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    ///
+    /// Source: Linux 7.2 `dma_buf_dynamic_attach`, differs: there is no `move_notify`. The importer finds before its
+    /// next use that its mapping is gone.
+    #[cfg(feature = "managed")]
+    pub fn attach_dynamic<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        dev: O::Device,
+    ) -> Result<L::Key, Error> {
+        self.insert(cx, dev, true)
+    }
+
+    fn insert<W: Observer<O>>(
+        &mut self,
+        cx: &Cx<'_, O, W>,
+        dev: O::Device,
+        is_dynamic: bool,
     ) -> Result<L::Key, Error> {
         self.prepare_export(cx)?;
         self.state.attached();
@@ -93,7 +109,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             dev,
             since_ns: cx.now_ns,
             held: None,
-            kind,
+            is_dynamic,
             active: 0,
             #[cfg(feature = "alloc")]
             import: None,
@@ -146,7 +162,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
             mapping,
             direction,
             maps: 1,
-            maybe_written: direction.device_writes() && attachment.kind == AttachKind::Static,
+            maybe_written: direction.device_writes() && !attachment.is_dynamic,
         });
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! Users, revocation and quarantine of memory that the host manages itself.
 
-use crate::{AttachKind, Attachment, Cx, Error, Observer, Shared, Store, UserKind};
+use crate::{Attachment, Cx, Error, Observer, Shared, Store, UserKind};
 use vb3_dma::{DmaOps, SyncFor};
 
 impl<O: DmaOps> Attachment<O> {
     /// Returns whether this attachment pins the memory: its device uses the memory now, or does not follow moves
     /// and has the memory mapped.
     pub fn is_pinned(&self) -> bool {
-        self.held.is_some() && (self.active > 0 || self.kind != AttachKind::Dynamic)
+        self.held.is_some() && (self.active > 0 || !self.is_dynamic)
     }
 }
 

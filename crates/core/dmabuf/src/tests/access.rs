@@ -2,7 +2,7 @@
 
 use super::host::{OTHER, PC};
 use super::*;
-use crate::{AttachKind, AttachRef, intersect};
+use crate::{AttachRef, intersect};
 use vb3_dma::Direction::{Bidirectional, FromDevice, ToDevice};
 use vb3_dma::{DmaAddr, SyncFor};
 
@@ -386,7 +386,7 @@ fn the_owner_is_synced_where_caches_are_not_coherent() {
         let b = buffers();
         let id = memory(&b, Backing::NonCoherent(owner), FromDevice, 1);
         let syncs = b.with_memory(id, |m, cx| {
-            let key = m.attach(cx, owner, AttachKind::Dynamic)?;
+            let key = m.attach_dynamic(cx, owner)?;
             m.map(cx, key, FromDevice)?;
             for sync in [true, false] {
                 m.hand_to_device(cx, key, sync)?;

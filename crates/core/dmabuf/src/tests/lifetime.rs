@@ -17,7 +17,7 @@ fn memory_lives_as_long_as_its_last_handle() {
             .expect("memory")
     };
     assert!(!is_shared(0));
-    let attachment = b.attach(id, DISPLAY, AttachKind::Static).unwrap();
+    let attachment = b.attach(id, DISPLAY).unwrap();
     assert!(is_shared(0) && !is_shared(1), "the plane's own attachment");
     b.detach(attachment);
     let buf = export(&b, id);

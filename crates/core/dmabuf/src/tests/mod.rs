@@ -9,8 +9,8 @@ mod table;
 mod threads;
 
 use crate::{
-    Access, AttachKind, AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync,
-    Name, Observer, Placer, Spec, UserKind,
+    Access, AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync, Name,
+    Observer, Placer, Spec, UserKind,
 };
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
@@ -114,7 +114,7 @@ pub(super) trait Calls {
 
 impl Calls for Bufs {
     fn import(&self, buf: &BufRef, dev: u32) -> Result<AttachRef, Error> {
-        self.attach(buf.memory(), dev, AttachKind::Dynamic)
+        self.attach_dynamic(buf.memory(), dev)
     }
 
     fn segment(&self, at: &AttachRef, index: usize) -> Option<DmaSegment> {

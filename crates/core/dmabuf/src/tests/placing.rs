@@ -2,7 +2,7 @@
 
 use super::host::{CAMERA, DIRECT, DISPLAY, FakePlacer, PAGE, TestOps as _};
 use super::{Bufs, Calls, assert_nothing, buffers, cpu_read, cpu_write, end, export, memory};
-use crate::{AttachKind, Backing, Error, MemoryId, UserKind};
+use crate::{Backing, Error, MemoryId, UserKind};
 use alloc::boxed::Box;
 use std::sync::Arc;
 use vb3_dma::{Coherency, Direction};
@@ -162,7 +162,7 @@ fn device_that_does_not_follow_pins_while_mapped() {
     b.place(id).unwrap();
     let key = b
         .with_memory(id, |memory, cx| {
-            let key = memory.attach(cx, DISPLAY, AttachKind::Static)?;
+            let key = memory.attach(cx, DISPLAY)?;
             memory.map(cx, key, Direction::ToDevice)?;
             Ok(key)
         })

@@ -13,9 +13,9 @@
 //! Source: Linux 7.2 drivers/media/common/videobuf2/videobuf2-core.c `__prepare_dmabuf`,
 //! `__vb2_plane_dmabuf_put`.
 
-use super::{Allocator, Device, Kind, Planes};
+use super::{Device, Kind, Planes};
 use crate::planes::mapping::memory_error;
-use crate::{MemOps, PlaneError, contig};
+use crate::{Allocator, MemOps, PlaneError, contig};
 use vb3_dma::{Constraint, Direction, DmaOps, Locks};
 use vb3_dmabuf::{BufRef, Observer};
 

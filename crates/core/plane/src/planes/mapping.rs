@@ -1,8 +1,8 @@
 //! Mappings of shared memory for attached devices. Memory is placed before its first mapping, and mapped again
 //! after it has moved.
 
-use super::{Allocator, Kind, Plane, Planes, View, Viewed};
-use crate::{PlaneError, contig};
+use super::{Kind, Plane, Planes, View, Viewed};
+use crate::{Allocator, PlaneError, contig};
 use vb3_dma::{Constraint, DmaAddr, DmaOps, DmaSegment, Locks, SyncFor};
 use vb3_dmabuf::{AttachRef, Error, MemoryId, Observer, Shared, SlabKey};
 

@@ -3,13 +3,11 @@
 use super::copy::Bytes;
 use super::mapping::{Attached, memory_error};
 use super::users::{Pinned, UserRange};
-use super::{Allocator, Cookie, Device, Kind, Plane, Planes, View, Viewed};
-use crate::{Due, ExportAccess, HintSkip, MemOps, MemoryKind, PlaneError, UserMemory, contig, due};
+use super::{Cookie, Device, Kind, Plane, Planes, View, Viewed};
+use crate::{Allocator, Due, ExportAccess, HintSkip, MemOps, PlaneError, UserMemory, contig, due};
 use vb3_dma::{Attrs, Coherency, Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{ECANCELED, Owner, Usage};
-use vb3_dmabuf::{
-    AttachKind, Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey, Spec,
-};
+use vb3_dmabuf::{Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey, Spec};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
@@ -62,15 +60,15 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         skip: HintSkip,
         sync_for: SyncFor,
     ) -> Result<(), PlaneError> {
-        let memory = match (&plane.kind, plane.dev.allocator) {
-            (Kind::Allocated { .. }, Allocator::Sg) => MemoryKind::Scattered,
-            (Kind::Allocated { coherency, .. }, _) => MemoryKind::Allocated(*coherency),
-            (Kind::User(_), Allocator::Vmalloc) => MemoryKind::UserVirtual,
-            (Kind::User(_), _) => MemoryKind::User,
-            (Kind::Imported { .. }, _) => MemoryKind::Imported,
-            (Kind::Virtual { .. }, _) => MemoryKind::Virtual,
+        let allocator = plane.dev.allocator;
+        let needs_sync = match &plane.kind {
+            Kind::Allocated { coherency, .. } => {
+                allocator == Allocator::Sg || *coherency == Coherency::NonCoherent
+            }
+            Kind::User(_) => allocator != Allocator::Vmalloc,
+            Kind::Imported { .. } | Kind::Virtual { .. } => false,
         };
-        let (prepare, finish) = due(memory, plane.direction, skip);
+        let (prepare, finish) = due(needs_sync, plane.direction, skip);
         let step = match sync_for {
             SyncFor::Device => prepare,
             SyncFor::Cpu => finish,
@@ -117,12 +115,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         coherency: Coherency,
     ) -> Result<Kind, Error> {
         let own = match dev.allocator {
-            Allocator::Contig if dev.lazy => {
-                Some((self.buffers).attach(memory, dev.dma, AttachKind::Dynamic)?)
-            }
+            Allocator::Contig if dev.lazy => Some((self.buffers).attach_dynamic(memory, dev.dma)?),
             Allocator::Contig => None,
             Allocator::Sg => {
-                let own = (self.buffers).attach(memory, dev.dma, AttachKind::Dynamic)?;
+                let own = (self.buffers).attach_dynamic(memory, dev.dma)?;
                 self.buffers
                     .with_memory(memory, |shared, cx| shared.map(cx, own.key(), direction))?;
                 Some(own)
@@ -219,13 +215,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         len_bytes: u64,
         direction: Direction,
     ) -> Result<Self::Plane, PlaneError> {
-        let cx = self.cx();
-        let pin = match dev.allocator {
-            Allocator::Contig => UserMemory::contig,
-            Allocator::Sg => UserMemory::sg,
-            Allocator::Vmalloc => UserMemory::vmalloc,
-        };
-        let memory = pin(&cx, dev.dma, user, addr, len_bytes, direction)?;
+        let device = (dev.dma, dev.allocator);
+        let memory = UserMemory::pin(&self.cx(), device, user, addr, len_bytes, direction)?;
         let range = UserRange {
             user: user.clone(),
             device: dev.dma,

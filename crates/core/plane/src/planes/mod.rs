@@ -10,9 +10,9 @@ mod tests;
 mod users;
 
 pub use counters::Counters;
-pub use users::{UserId, UserRange};
+pub use users::UserRange;
 
-use crate::PlaneError;
+use crate::{Allocator, PlaneError};
 use alloc::boxed::Box;
 use core::fmt;
 use counters::CounterTable;
@@ -20,20 +20,6 @@ use mapping::Attached;
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::{AttachRef, Buffers, Cx, Live, MemoryId, SlabKey};
 use vb3_dmabuf::{Observer, Placer, Table, Vma};
-
-/// The allocator that serves a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Allocator {
-    /// dma-contig: one run of addresses for the device.
-    Contig,
-    /// dma-sg: scattered pages, as a list of segments for the device. Ignores the requested coherency: caches
-    /// are always synced, unless a hint omits the sync.
-    ///
-    /// Source: Linux 7.2 `vb2_dma_sg_alloc`, differs: `gfp_flags` follow from the device's address mask.
-    Sg,
-    /// vmalloc: memory for a driver that uses the CPU. Ignores the requested coherency.
-    Vmalloc,
-}
 
 /// A device, and the settings of its planes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

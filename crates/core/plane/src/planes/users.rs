@@ -2,20 +2,8 @@
 
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
-use core::fmt;
 use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::{Observer, SlabKey};
-
-/// Identifies a pinned range of a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserId(pub(super) SlabKey);
-
-/// Formats the identifier for people: `u3.1`.
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "u{:?}", self.0)
-    }
-}
 
 /// A pinned range, and its description.
 pub(super) struct Pinned<O: DmaOps> {
@@ -37,11 +25,11 @@ pub struct UserRange<U, D> {
 }
 
 impl<D> Plane<D> {
-    /// Returns the pinned range of a USERPTR plane; `None` for other planes.
+    /// Returns the key of a USERPTR plane's pinned range ([`Planes::user_ranges`]); `None` for other planes.
     #[must_use]
-    pub const fn user(&self) -> Option<UserId> {
+    pub const fn user(&self) -> Option<SlabKey> {
         match self.kind {
-            Kind::User(key) => Some(UserId(key)),
+            Kind::User(key) => Some(key),
             _ => None,
         }
     }
@@ -78,13 +66,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.users.with(key, |pinned| act(&pinned.memory))
     }
 
-    /// Returns all pinned ranges.
+    /// Returns all pinned ranges with their keys.
     pub fn user_ranges(
         &self,
-    ) -> impl Iterator<Item = (UserId, UserRange<O::User, O::Device>)> + '_ {
+    ) -> impl Iterator<Item = (SlabKey, UserRange<O::User, O::Device>)> + '_ {
         self.users.keys().filter_map(|key| {
             let range = self.users.with(key, |pinned| pinned.range.clone())?;
-            Some((UserId(key), range))
+            Some((key, range))
         })
     }
 }
