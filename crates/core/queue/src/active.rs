@@ -1,15 +1,10 @@
 //! The token that stands for the device's ownership of a buffer.
 
-use crate::RequestId;
 use crate::config::MAX_PLANES;
 use crate::sync::{Arc, AtomicBool, AtomicU32, AtomicU64, SeqCst};
+use crate::{Error, Invalid, RequestId};
 use alloc::vec::Vec;
 use core::fmt;
-
-/// The token is no longer valid: the buffer went back to the program, or its memory was freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the device no longer owns the buffer")]
-pub struct Stale;
 
 /// One plane of a buffer: as its driver sees it, or as QUERYBUF returns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,10 +281,10 @@ impl<C> Active<C> {
     /// Returns the planes of the buffer, in order.
     ///
     /// # Errors
-    /// [`Stale`] if the device no longer owns the buffer.
-    pub fn planes(&self) -> Result<impl Iterator<Item = &PlaneView<C>> + Clone, Stale> {
+    /// [`Invalid::Stale`] if the device no longer owns the buffer.
+    pub fn planes(&self) -> Result<impl Iterator<Item = &PlaneView<C>> + Clone, Error> {
         if self.is_stale() {
-            return Err(Stale);
+            return Err(Invalid::Stale.into());
         }
         Ok(self.planes.iter().flatten())
     }
@@ -297,10 +292,10 @@ impl<C> Active<C> {
     /// Returns one plane; `None` if the buffer has no such plane.
     ///
     /// # Errors
-    /// [`Stale`] if the device no longer owns the buffer.
-    pub fn plane(&self, plane: usize) -> Result<Option<&PlaneView<C>>, Stale> {
+    /// [`Invalid::Stale`] if the device no longer owns the buffer.
+    pub fn plane(&self, plane: usize) -> Result<Option<&PlaneView<C>>, Error> {
         if self.is_stale() {
-            return Err(Stale);
+            return Err(Invalid::Stale.into());
         }
         Ok(self.planes.get(plane).and_then(Option::as_ref))
     }
@@ -337,17 +332,14 @@ impl<C> Active<C> {
     }
 
     /// Consumes the token for the queue that has `ownership`. Returns the buffer's index and the token's
-    /// generation.
-    ///
-    /// # Errors
-    /// [`Stale`] if the token is stale or belongs to another queue.
-    pub(crate) fn surrender(mut self, ownership: &Arc<Ownership>) -> Result<(u32, u64), Stale> {
+    /// generation; `None` if the token is stale or belongs to another queue.
+    pub(crate) fn surrender(mut self, ownership: &Arc<Ownership>) -> Option<(u32, u64)> {
         if !Arc::ptr_eq(&self.ownership, ownership) || self.is_stale() {
-            return Err(Stale);
+            return None;
         }
         self.armed = false;
         self.ownership.revoke(self.index);
-        Ok((self.index, self.generation))
+        Some((self.index, self.generation))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Buffers that a device finished in another context than the queue's.
 
-use crate::{Active, Completion, Error, Stale};
+use crate::{Active, Completion, Error, Invalid};
 use alloc::collections::VecDeque;
 
 /// Buffers that an interrupt handler or another thread has finished, oldest first. They wait here
@@ -40,17 +40,17 @@ impl<C> Completions<C> {
     /// queue, and they collect the buffer.
     ///
     /// # Errors
-    /// [`Stale`]: the device no longer owns the buffer, or the list is full. The list can be full only if
+    /// [`Invalid::Stale`]: the device no longer owns the buffer, or the list is full. The list can be full only if
     /// several queues push to it; the buffer then returns with an error.
-    pub fn push(&mut self, token: Active<C>, completion: Completion) -> Result<(), Stale> {
+    pub fn push(&mut self, token: Active<C>, completion: Completion) -> Result<(), Error> {
         if token.is_stale() {
-            return Err(Stale);
+            return Err(Invalid::Stale.into());
         }
         if self.list.len() >= self.limit {
             self.drop_stale();
         }
         if self.list.len() >= self.limit {
-            return Err(Stale);
+            return Err(Invalid::Stale.into());
         }
         token.ownership.add_pending();
         self.list.push_back((token, completion));

@@ -2,7 +2,7 @@
 
 use crate::config::MAX_PLANES;
 use crate::fences::EIO;
-use crate::{Active, BufferState, Completion, DoneState, Session, Stale};
+use crate::{Active, BufferState, Completion, DoneState, Error, Invalid, Session};
 use vb3_plane::MemOps;
 
 impl<M: MemOps> Session<'_, M> {
@@ -16,23 +16,23 @@ impl<M: MemOps> Session<'_, M> {
     /// Does not sleep.
     ///
     /// # Errors
-    /// [`Stale`]: the device no longer owns the buffer, or the token belongs to another queue. The other
+    /// [`Invalid::Stale`]: the device no longer owns the buffer, or the token belongs to another queue. The other
     /// queue then treats its token as dropped. In both cases, this queue only increments a counter.
     pub fn complete(
         &mut self,
         token: Active<M::Cookie>,
         completion: Completion,
-    ) -> Result<(), Stale> {
+    ) -> Result<(), Error> {
         self.reap();
         let taken = token.surrender(&self.queue.ownership);
-        let taken = taken.ok().filter(|&(index, generation)| {
+        let taken = taken.filter(|&(index, generation)| {
             let buffer = self.queue.buffer(index);
             buffer.is_ok_and(|b| b.state == BufferState::Active && b.generation == generation)
         });
         let Some((index, _)) = taken else {
             let stale = &mut self.queue.statistics.stale_tokens;
             *stale = stale.saturating_add(1);
-            return Err(Stale);
+            return Err(Invalid::Stale.into());
         };
         self.buffer_done(index, &completion);
         Ok(())

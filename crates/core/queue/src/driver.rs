@@ -1,7 +1,6 @@
 //! Interface between a queue and the driver of its device.
 
-use crate::{Active, MAX_PLANES, RequestId};
-use core::fmt;
+use crate::{Active, DriverError, MAX_PLANES, RequestId};
 
 /// `V4L2_FIELD_NONE`.
 const FIELD_NONE: u32 = 1;
@@ -32,81 +31,6 @@ impl PlaneSizes {
         self.bytes.get(..self.count).unwrap_or(&[])
     }
 }
-
-macro_rules! errnos {
-    ($($(#[$doc:meta])* $name:ident = $errno:literal,)*) => {
-        /// Errno of a driver's error, which the queue returns to its caller.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum DriverError {
-            $($(#[$doc])* $name,)*
-            /// Another errno of Linux. `DriverError::from` makes this variant only for an errno from 1 to 4095 that
-            /// has no variant of its own.
-            Other(i32),
-        }
-
-        impl DriverError {
-            /// Returns the Linux errno, positive. A value of `Other` that is no errno becomes EIO, because it must not
-            /// look like success.
-            #[must_use]
-            pub const fn errno(self) -> i32 {
-                match self {
-                    $(Self::$name => $errno,)*
-                    Self::Other(errno @ 1..=4095) => errno,
-                    Self::Other(_) => 5,
-                }
-            }
-        }
-
-        impl From<i32> for DriverError {
-            /// Converts a positive errno of Linux. Another number becomes EIO.
-            fn from(errno: i32) -> Self {
-                match errno {
-                    $($errno => Self::$name,)*
-                    1..=4095 => Self::Other(errno),
-                    _ => Self::EIO,
-                }
-            }
-        }
-    };
-}
-
-errnos! {
-    /// The device failed.
-    EIO = 5,
-    /// The device or address does not exist.
-    ENXIO = 6,
-    /// The argument is too long.
-    E2BIG = 7,
-    /// Memory is short.
-    ENOMEM = 12,
-    /// The device is in use.
-    EBUSY = 16,
-    /// The device is gone.
-    ENODEV = 19,
-    /// An argument is invalid.
-    EINVAL = 22,
-    /// The device does not implement the call.
-    ENOTTY = 25,
-    /// The stream has ended.
-    EPIPE = 32,
-    /// A value is out of range.
-    ERANGE = 34,
-    /// A receiver cannot lock to its signal.
-    ENOLCK = 37,
-    /// No data is available.
-    ENODATA = 61,
-    /// A receiver has no signal.
-    ENOLINK = 67,
-}
-
-impl fmt::Display for DriverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the driver failed the call with errno {}", self.errno())
-    }
-}
-
-impl core::error::Error for DriverError {}
 
 /// A buffer in QBUF or PREPARE_BUF, as the driver sees it and may change it.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! The error type of a queue's calls, with the numbers that explain a refusal.
 
-use crate::{DriverError, Memory, RequestState};
+use crate::{Memory, RequestState};
 use core::fmt;
 use vb3_plane::{Constraint, PlaneError, Reason};
 
@@ -121,6 +121,9 @@ pub enum Invalid {
     /// The queue does not stream.
     #[error("the queue is not streaming")]
     NotStreaming,
+    /// A driver's token is no longer valid: the buffer went back to the program, or its memory was freed.
+    #[error("the device no longer owns the buffer")]
+    Stale,
     /// Too few buffers to stream.
     #[error("streaming needs {wanted} buffers, the queue has {found}")]
     TooFewBuffers { wanted: u32, found: u32 },
@@ -158,6 +161,81 @@ pub enum Invalid {
     #[error("the queue needs {min} buffers, but may have only {max}")]
     MinBuffers { min: u32, max: u32 },
 }
+
+macro_rules! errnos {
+    ($($(#[$doc:meta])* $name:ident = $errno:literal,)*) => {
+        /// Errno of a driver's error, which the queue returns to its caller.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum DriverError {
+            $($(#[$doc])* $name,)*
+            /// Another errno of Linux. `DriverError::from` makes this variant only for an errno from 1 to 4095 that
+            /// has no variant of its own.
+            Other(i32),
+        }
+
+        impl DriverError {
+            /// Returns the Linux errno, positive. A value of `Other` that is no errno becomes EIO, because it must not
+            /// look like success.
+            #[must_use]
+            pub const fn errno(self) -> i32 {
+                match self {
+                    $(Self::$name => $errno,)*
+                    Self::Other(errno @ 1..=4095) => errno,
+                    Self::Other(_) => 5,
+                }
+            }
+        }
+
+        impl From<i32> for DriverError {
+            /// Converts a positive errno of Linux. Another number becomes EIO.
+            fn from(errno: i32) -> Self {
+                match errno {
+                    $($errno => Self::$name,)*
+                    1..=4095 => Self::Other(errno),
+                    _ => Self::EIO,
+                }
+            }
+        }
+    };
+}
+
+errnos! {
+    /// The device failed.
+    EIO = 5,
+    /// The device or address does not exist.
+    ENXIO = 6,
+    /// The argument is too long.
+    E2BIG = 7,
+    /// Memory is short.
+    ENOMEM = 12,
+    /// The device is in use.
+    EBUSY = 16,
+    /// The device is gone.
+    ENODEV = 19,
+    /// An argument is invalid.
+    EINVAL = 22,
+    /// The device does not implement the call.
+    ENOTTY = 25,
+    /// The stream has ended.
+    EPIPE = 32,
+    /// A value is out of range.
+    ERANGE = 34,
+    /// A receiver cannot lock to its signal.
+    ENOLCK = 37,
+    /// No data is available.
+    ENODATA = 61,
+    /// A receiver has no signal.
+    ENOLINK = 67,
+}
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the driver failed the call with errno {}", self.errno())
+    }
+}
+
+impl core::error::Error for DriverError {}
 
 /// Error of a call on a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,62 +1,56 @@
 //! poll() on a queue.
 
-use crate::{Queue, Session};
+use crate::{Busy, Error, Invalid, Queue, Session};
 use vb3_plane::MemOps;
 
-/// Result of poll.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Readiness {
-    /// A buffer is not available yet.
-    Nothing,
-    /// DQBUF, read() or write() would not wait: POLLIN on CAPTURE, POLLOUT on OUTPUT.
-    Ready,
-    /// A wait would never end: POLLERR.
-    Error,
-}
-
 impl<M: MemOps> Session<'_, M> {
-    /// Returns whether a caller would have to wait. Every caller may poll, not only the queue's owner. If a
-    /// queue without buffers offers read() or write(), polling starts the emulation. The host then makes the
-    /// caller's file the queue's owner.
+    /// Returns whether the queue is ready: whether DQBUF, read() or write() would not wait. This is the event POLLIN on
+    /// CAPTURE, and POLLOUT on OUTPUT. Every caller may poll, not only the queue's owner. If a queue without buffers
+    /// offers read() or write(), polling starts the emulation. The host then makes the caller's file the queue's owner.
     ///
     /// `is_asked` says whether the caller asks for this queue's event: POLLIN or POLLRDNORM on CAPTURE, POLLOUT or
-    /// POLLWRNORM on OUTPUT. If the caller does not ask for this event, the result is [`Readiness::Nothing`].
+    /// POLLWRNORM on OUTPUT. If the caller does not ask for this event, the result is `false`.
+    ///
+    /// # Errors
+    /// A wait would never end, so the program gets POLLERR:
+    /// * The error of starting read() or write(), for example [`Busy::HasBuffers`] while the queue streams.
+    /// * [`Invalid::NotStreaming`].
+    /// * [`Error::QueueError`]: the device failed, or a CAPTURE queue has had no QBUF since its buffers were made or its
+    ///   stream ended.
     ///
     /// Source: Linux 7.2 `vb2_core_poll`.
-    pub fn poll(&mut self, is_asked: bool) -> Readiness {
-        if is_asked && self.would_start_fileio() && self.start_fileio().is_err() {
-            return Readiness::Error;
+    pub fn poll(&mut self, is_asked: bool) -> Result<bool, Error> {
+        if is_asked && self.would_start_fileio() {
+            self.start_fileio()?;
         }
         self.peek(is_asked)
     }
 
     /// Returns the result of [`poll`](Self::poll), but starts nothing. A host uses it to check a queue when
     /// no program polls.
-    pub fn peek(&mut self, is_asked: bool) -> Readiness {
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn peek(&mut self, is_asked: bool) -> Result<bool, Error> {
         self.reap();
         if !is_asked {
-            return Readiness::Nothing;
+            return Ok(false);
         }
         let is_output = self.queue.config.is_output();
-        if self.would_start_fileio() {
-            return match (self.queue.streaming, is_output) {
-                (true, _) => Readiness::Error,
-                (false, true) => Readiness::Ready,
-                (false, false) => Readiness::Nothing,
-            };
+        match (self.would_start_fileio(), self.queue.streaming) {
+            (true, true) => return Err(Busy::HasBuffers.into()),
+            (true, false) => return Ok(is_output),
+            (false, false) => return Err(Invalid::NotStreaming.into()),
+            (false, true) => {}
         }
-        if !self.queue.streaming || self.queue.error || self.queue.waiting_for_buffers {
-            return Readiness::Error;
+        if self.queue.error || self.queue.waiting_for_buffers {
+            return Err(Error::QueueError);
         }
         let writable = is_output
             && self.queue.fileio.is_some()
             && self.queue.queued_count < self.queue.num_buffers;
         let ended = !is_output && self.queue.last_buffer_dequeued;
-        if writable || ended || !self.queue.done.is_empty() || self.queue.fileio_has_data() {
-            Readiness::Ready
-        } else {
-            Readiness::Nothing
-        }
+        Ok(writable || ended || !self.queue.done.is_empty() || self.queue.fileio_has_data())
     }
 
     /// Returns whether a poll for the queue's event starts read() or write() emulation.

@@ -103,16 +103,15 @@ mod sync {
     swapping!(AtomicBool, bool);
 }
 
-pub use active::{Active, PlaneView, Stale};
+pub use active::{Active, PlaneView};
 pub use buffer::{BufferInfo, BufferState, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 pub use completions::Completions;
 pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests};
-pub use driver::{Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare};
-pub use error::{Busy, Error, Invalid};
+pub use driver::{Completion, DoneState, Driver, PlaneSizes, Prepare};
+pub use error::{Busy, DriverError, Error, Invalid};
 pub use fileio::Source;
 pub use mmap::is_m2m_capture;
 pub use pieces::{Moved, Pieces};
-pub use poll::Readiness;
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, Request, RequestHost};
 pub use request_state::{RequestId, RequestState};

@@ -11,7 +11,7 @@ use crate::program::{Run, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{Error as QueueError, ExportAccess, IoModes, Moved, Pieces, Readiness, Source};
+use vb3_queue::{Error as QueueError, ExportAccess, IoModes, Moved, Pieces, Source};
 
 /// The part of the program's memory that a read() fills, or that a write() takes bytes from.
 struct Window<'a, M: MemOps> {
@@ -129,12 +129,12 @@ where
         };
         stream.update_owner(file);
         match found {
-            Readiness::Nothing => {
+            Ok(false) => {
                 self.note_poll(events, flow, Waiter::GoesOn);
                 0
             }
-            Readiness::Ready => event,
-            Readiness::Error => POLL_ERR,
+            Ok(true) => event,
+            Err(_) => POLL_ERR,
         }
     }
 

@@ -6,7 +6,7 @@ use super::std::collections::BTreeSet;
 use super::std::vec::Vec;
 use crate::{
     BufferInfo, BufferState, Completion, Error, MAX_PLANES, Memory, PlaneRequest, PlaneSource,
-    QueueBuffer, Stale,
+    QueueBuffer,
 };
 
 /// Makes a QBUF of an MMAP buffer whose planes are full.
@@ -136,7 +136,7 @@ impl Bench {
     }
 
     /// Completes the oldest token with this completion.
-    pub(crate) fn complete(&mut self, completion: Completion) -> Result<(), Stale> {
+    pub(crate) fn complete(&mut self, completion: Completion) -> Result<(), Error> {
         let token = self.driver.tokens.remove(0);
         let result = self.session().complete(token, completion);
         self.check();

@@ -7,7 +7,7 @@ use super::std::thread;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{
-    Active, Completion, Completions, DoneState, Error, Memory, Queue, QueueType, Stale, Wait,
+    Active, Completion, Completions, DoneState, Error, Invalid, Memory, Queue, QueueType, Wait,
 };
 
 fn streaming(queue_type: QueueType, buffers: u32) -> Bench {
@@ -35,7 +35,7 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<crate::Prepare<'_>>();
     any_thread::<(crate::Config<u32>, crate::PlaneSizes, Completion, DoneState)>();
     any_thread::<(crate::BufferInfo, crate::PlaneView<crate::PlaneLocation>)>();
-    any_thread::<(Error, crate::DriverError, Stale, crate::Statistics)>();
+    any_thread::<(Error, crate::DriverError, crate::Statistics)>();
     any_thread::<(
         crate::BufferState,
         crate::Busy,
@@ -43,7 +43,6 @@ fn types_say_which_threads_they_may_visit() {
         Memory,
         crate::PlaneLocation,
         crate::QueueType,
-        crate::Readiness,
         crate::RequestState,
         crate::Requests,
     )>();
@@ -171,7 +170,7 @@ fn stale_completions_after_streamoff_do_nothing() {
     let mut kept = core::mem::take(&mut b.driver.tokens);
     let stale = kept.remove(0);
     b.streamoff().unwrap();
-    assert_eq!(finished.push(stale, done()), Err(Stale));
+    assert_eq!(finished.push(stale, done()), Err(Invalid::Stale.into()));
     b.finish();
 }
 

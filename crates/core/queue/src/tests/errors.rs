@@ -1,7 +1,7 @@
 //! Tests that every error has a valid errno and a sentence.
 
 use super::std::string::ToString;
-use crate::{Busy, Constraint, DriverError, Error, Invalid, Memory, PlaneError, Reason, Stale};
+use crate::{Busy, Constraint, DriverError, Error, Invalid, Memory, PlaneError, Reason};
 
 #[test]
 fn every_error_has_its_errno() {
@@ -114,7 +114,10 @@ fn sentences_name_the_numbers() {
     for (error, sentence) in sentences {
         assert_eq!(error.to_string(), sentence);
     }
-    assert_eq!(Stale.to_string(), "the device no longer owns the buffer");
+    assert_eq!(
+        Invalid::Stale.to_string(),
+        "the device no longer owns the buffer"
+    );
 }
 
 #[test]

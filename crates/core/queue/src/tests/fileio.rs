@@ -5,9 +5,7 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
 use super::{BOTH, Bench, WHOLE, whole};
-use crate::{
-    Busy, Completion, DoneState, Error, IoModes, MAX_PLANES, Memory, QueueType, Readiness, Source,
-};
+use crate::{Busy, Completion, DoneState, Error, IoModes, MAX_PLANES, Memory, QueueType, Source};
 use vb3_plane::Coherency;
 
 /// A program's memory, of which only the first `good` bytes can be accessed.
@@ -112,8 +110,8 @@ fn frames_are_read_in_pieces() {
 #[test]
 fn peek_starts_no_fileio() {
     for (queue_type, found) in [
-        (QueueType::Capture, Readiness::Nothing),
-        (QueueType::Output, Readiness::Ready),
+        (QueueType::Capture, Ok(false)),
+        (QueueType::Output, Ok(true)),
     ] {
         let mut b = bench(queue_type);
         assert_eq!(b.session().peek(true), found);
@@ -134,8 +132,9 @@ fn poll_and_peek_agree_on_a_stream_without_buffers() {
         let count = made.unwrap().0.end;
         b.session().streamon().unwrap();
         b.session().remove_bufs(0, count).unwrap();
-        assert_eq!(b.session().peek(true), Readiness::Error);
-        assert_eq!(b.session().poll(true), Readiness::Error);
+        let error = Err(Busy::HasBuffers.into());
+        assert_eq!(b.session().peek(true), error);
+        assert_eq!(b.session().poll(true), error);
         b.finish();
     }
 }
@@ -147,9 +146,9 @@ fn poll_tells_of_the_rest_of_a_frame() {
     read(&mut b, &mut user, SIZE).unwrap_err();
     capture(&mut b, 1, SIZE);
     read(&mut b, &mut user, 10).unwrap();
-    assert_eq!(b.session().poll(true), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Ok(true));
     read(&mut b, &mut user, SIZE).unwrap();
-    assert_eq!(b.session().poll(true), Readiness::Nothing);
+    assert_eq!(b.session().poll(true), Ok(false));
     b.finish();
 }
 
@@ -248,14 +247,14 @@ fn writes_fill_buffers_and_wait_for_them() {
     let mut user = User::new(SIZE);
     assert_eq!(write(&mut b, &mut user, 100), Ok(100));
     assert_eq!(b.driver.tokens.len(), 0, "not full");
-    assert_eq!(b.session().poll(true), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Ok(true));
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE - 100));
     assert_eq!(b.driver.tokens[0].timestamp_ns(), 77);
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
-    assert_eq!(b.session().poll(true), Readiness::Nothing);
+    assert_eq!(b.session().poll(true), Ok(false));
     assert_eq!(seen(write(&mut b, &mut user, SIZE)), EAGAIN);
     b.frame();
-    assert_eq!(b.session().poll(true), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Ok(true));
     assert_eq!(write(&mut b, &mut user, SIZE), Ok(SIZE));
     b.finish();
 }
@@ -327,7 +326,7 @@ fn read_counts_though_requeue_fails() {
     b.driver.fail.insert("buf_prepare", 5);
     assert_eq!(read(&mut b, &mut user, SIZE), Ok(SIZE));
     assert_eq!(b.driver.tokens.len(), 1);
-    assert_eq!(b.session().poll(true), Readiness::Nothing, "no rest");
+    assert_eq!(b.session().poll(true), Ok(false), "no rest");
     assert_eq!(
         seen(read(&mut b, &mut user, SIZE)),
         EAGAIN,

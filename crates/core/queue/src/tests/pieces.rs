@@ -5,7 +5,7 @@ use super::calls::{EBUSY, EFAULT, seen};
 use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
-use crate::{Completion, Error, MAX_PLANES, Moved, Pieces, QueueType, Readiness, Source};
+use crate::{Completion, Error, MAX_PLANES, Moved, Pieces, QueueType, Source};
 
 const PIECE_BYTES: u64 = SIZE / 4;
 const MINE: Pieces = Pieces {
@@ -123,7 +123,7 @@ fn other_calls_wait_for_a_read_in_pieces() {
         .session()
         .resume_read(&mut |at, data| Piece::default().put(at, data), OTHER);
     assert_eq!(seen(other.map(|_| ())), EBUSY);
-    assert_eq!(b.session().poll(true), Readiness::Ready);
+    assert_eq!(b.session().poll(true), Ok(true));
     assert_eq!(
         b.driver.tokens.len(),
         0,

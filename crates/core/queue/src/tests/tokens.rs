@@ -5,7 +5,7 @@ use super::fake::done;
 use super::std::thread;
 use super::{BOTH, Bench};
 use crate::active::Ownership;
-use crate::{Active, BufferState, MemOps as _, Memory, QueueType, Stale, Statistics};
+use crate::{Active, BufferState, Invalid, MemOps as _, Memory, QueueType, Statistics};
 
 fn streaming(queue_type: QueueType) -> Bench {
     let mut b = Bench::new(queue_type);
@@ -155,11 +155,14 @@ fn streamoff_reqbufs_and_release_make_tokens_stale() {
             assert_eq!(kept.len(), 3);
             for token in &kept {
                 assert!(token.is_stale());
-                assert_eq!(token.planes().err(), Some(Stale));
-                assert_eq!(token.plane(0), Err(Stale));
+                assert_eq!(token.planes().err(), Some(Invalid::Stale.into()));
+                assert_eq!(token.plane(0), Err(Invalid::Stale.into()));
             }
             let token = kept.remove(0);
-            assert_eq!(b.session().complete(token, done()), Err(Stale));
+            assert_eq!(
+                b.session().complete(token, done()),
+                Err(Invalid::Stale.into())
+            );
             drop(kept);
             assert!(b.queue.done.is_empty(), "stale tokens return nothing");
             assert_eq!(b.queue.statistics().stale_tokens, 1);
@@ -182,7 +185,10 @@ fn a_stale_token_cannot_touch_the_buffers_next_use() {
         }
         b.streamon().unwrap();
         for token in old {
-            assert_eq!(b.session().complete(token, done()), Err(Stale));
+            assert_eq!(
+                b.session().complete(token, done()),
+                Err(Invalid::Stale.into())
+            );
         }
         for index in 0..3 {
             assert_eq!(b.query(index).unwrap().state, BufferState::Active);
@@ -249,7 +255,10 @@ fn token_of_another_queue_goes_back_as_dropped() {
     let mut a = streaming(QueueType::Capture);
     let mut b = streaming(QueueType::Capture);
     let token = a.driver.tokens.remove(0);
-    assert_eq!(b.session().complete(token, done()), Err(Stale));
+    assert_eq!(
+        b.session().complete(token, done()),
+        Err(Invalid::Stale.into())
+    );
     assert_eq!(b.queue.statistics().stale_tokens, 1);
     assert!(a.dqbuf().unwrap().error);
     a.finish();
@@ -271,7 +280,7 @@ fn dropped_queue_makes_tokens_stale() {
     let mut b = streaming(QueueType::Capture);
     let token = b.driver.tokens.remove(0);
     drop(b);
-    assert_eq!(token.plane(0), Err(Stale));
+    assert_eq!(token.plane(0), Err(Invalid::Stale.into()));
 }
 
 #[test]

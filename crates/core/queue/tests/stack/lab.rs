@@ -14,8 +14,7 @@ use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
     Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
     ExportAccess, HintSkip, IoModes, Memory, Moved, Pieces, PlaneLocation, PlaneRequest,
-    PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Readiness, Session, Source,
-    Wait,
+    PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Session, Source, Wait,
 };
 
 pub(crate) type Layer = Mapper<Machine>;
@@ -304,7 +303,8 @@ pub(crate) enum Reply {
         index: u32,
         read: Frame,
     },
-    Poll(Readiness),
+    /// Whether the queue is ready; `None` if a wait would never end.
+    Poll(Option<bool>),
     /// The bytes that read() returned.
     Bytes(Frame),
 }
@@ -544,7 +544,7 @@ impl Lab {
             }),
             Op::Poll(_) => {
                 let found = session.poll(true);
-                Ok(Reply::Poll(found))
+                Ok(Reply::Poll(found.ok()))
             }
             Op::SetError(_) => {
                 self.sides[side].queue.set_error();

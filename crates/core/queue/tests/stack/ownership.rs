@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt as _;
 use vb3_machine::FaultKind;
 use vb3_plane::{Allocator, Cookie, MemOps as _};
 use vb3_queue::{
-    Coherency, Completion, DoneState, HintSkip, Memory, PlaneRequest, PlaneSource, QueueBuffer,
-    Stale,
+    Coherency, Completion, DoneState, Error, HintSkip, Invalid, Memory, PlaneRequest, PlaneSource,
+    QueueBuffer,
 };
 
 const fn offer(memory: Memory, nth: usize) -> Offer {
@@ -80,8 +80,11 @@ fn stale_token_reaches_no_memory() {
             lab.apply(end, 0).unwrap();
             for token in &lab.sides[0].engine.tokens {
                 assert!(token.is_stale());
-                assert!(matches!(token.planes().map(Iterator::count), Err(Stale)));
-                assert_eq!(token.plane(0), Err(Stale));
+                assert!(matches!(
+                    token.planes().map(Iterator::count),
+                    Err(Error::Invalid(Invalid::Stale))
+                ));
+                assert_eq!(token.plane(0), Err(Invalid::Stale.into()));
             }
             // After the buffer is queued again, the old token is still stale.
             if matches!(end, Op::Off(_)) {
@@ -95,7 +98,7 @@ fn stale_token_reaches_no_memory() {
                 let token = lab.sides[0].engine.tokens.remove(0);
                 let Lab { sides, mem, .. } = &mut lab;
                 let completed = sides[0].session(mem).complete(token, DONE);
-                assert_eq!(completed, Err(Stale));
+                assert_eq!(completed, Err(Invalid::Stale.into()));
                 assert_eq!(sides[0].queue.statistics().done, 0);
                 assert_eq!(lab.live_tokens(0).len(), 2);
                 assert_eq!(reaches(&mut lab, 0, old[0]), Ok(()), "the new token's");

@@ -216,9 +216,9 @@ fn poll() {
     const ERROR: i32 = 8;
     fn ask(b: &mut Bench, is_asked: bool) -> i32 {
         match b.session().poll(is_asked) {
-            Readiness::Nothing => NOTHING,
-            Readiness::Ready => READY,
-            Readiness::Error => ERROR,
+            Ok(false) => NOTHING,
+            Ok(true) => READY,
+            Err(_) => ERROR,
         }
     }
     run(&[
@@ -300,7 +300,7 @@ fn poll() {
 #[test]
 fn file_io_excludes_the_rest() {
     fn started(b: &mut Bench) {
-        b.session().poll(true);
+        b.session().poll(true).unwrap();
         assert!(b.queue.fileio_active());
     }
     run(&[

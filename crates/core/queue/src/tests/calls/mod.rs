@@ -13,7 +13,7 @@ use super::std::vec;
 use super::{BOTH, Bench};
 use crate::{
     BufferState, Coherency, Completion, Error, ExportAccess, IoModes, Memory, PlaneLocation,
-    PlaneRequest, PlaneSource, QueueBuffer, QueueType, Readiness,
+    PlaneRequest, PlaneSource, QueueBuffer, QueueType,
 };
 
 pub(in crate::tests) const EIO: i32 = -5;

@@ -2,7 +2,7 @@
 
 use super::{Buf, Buffer, BufferHolder, Holds, Kind, MAX, Mem, Model, READS, WRITES};
 use crate::lab::{Offer, Op, Reply, SLOTS, bytes_of, pick};
-use vb3_queue::{Coherency, DoneState, HintSkip, Memory, Readiness};
+use vb3_queue::{Coherency, DoneState, HintSkip, Memory};
 
 impl Model {
     fn cancel(&mut self, side: usize) {
@@ -311,11 +311,11 @@ impl Model {
                 let stream = &self.streams[side];
                 Ok(Reply::Poll(
                     if !stream.streaming || stream.error || stream.idle {
-                        Readiness::Error
+                        None
                     } else if stream.done.is_empty() && !stream.ended {
-                        Readiness::Nothing
+                        Some(false)
                     } else {
-                        Readiness::Ready
+                        Some(true)
                     },
                 ))
             }
