@@ -107,8 +107,7 @@ impl Request {
     fn user(&mut self) -> Result<Payload, Errno> {
         let direction = self.direction()?;
         let device = (self.dev, Allocator::Contig);
-        let memory =
-            with_cx(|cx| UserMemory::pin(cx, device, &(), self.at, self.bytes, direction));
+        let memory = with_cx(|cx| UserMemory::pin(cx, device, &(), self.at, self.bytes, direction));
         let user = User::new(self.dev, memory)?;
         self.addr = user.memory.dma_addr(&Linux::PLAIN).map_or(0, DmaAddr::get);
         // The memory is mapped for the device by the table that pinning has filled (condition 6 of SOUNDNESS.md).

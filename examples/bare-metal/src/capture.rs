@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use vb3_dma::{Attrs, DmaOps as _};
-use vb3_plane::{Device, ExportAccess, Planes};
+use vb3_plane::{Device, Planes};
 use vb3_queue::{
     BufferInfo, Coherency, Completions, Config, Error, MemOps, Memory, PlaneRequest, PlaneSource,
     Queue, QueueBuffer, QueueType, Session,
@@ -128,7 +128,7 @@ pub(crate) fn stream(dma: &'static Dma) -> TestResult {
         .reqbufs(Memory::Mmap, BUFFERS, Coherency::Coherent)
         .map_err(failed("REQBUFS"))?;
     for index in 0..BUFFERS {
-        let exported = session.expbuf(index, 0, ExportAccess::ReadWrite);
+        let exported = session.expbuf(index, 0);
         dmabufs.push(exported.map_err(failed("EXPBUF"))?);
         session.qbuf(buffer(index, None)).map_err(failed("QBUF"))?;
     }

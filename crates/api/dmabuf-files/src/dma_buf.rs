@@ -9,7 +9,7 @@ use crate::sys::{
 };
 use std::mem::offset_of;
 use vb3_dmabuf::fence::Usage;
-use vb3_dmabuf::{Name, sync_flags};
+use vb3_dmabuf::sync_flags;
 use vb3_frontend::{Errno, Image, Ioctl, NumberAt};
 
 /// An ioctl on a dma-buf.
@@ -31,8 +31,8 @@ pub enum DmaBufRequest {
         /// The sync file's descriptor.
         fd: i32,
     },
-    /// `DMA_BUF_SET_NAME`.
-    SetName(Name),
+    /// `DMA_BUF_SET_NAME` with a name of at most 31 bytes.
+    SetName,
 }
 
 impl DmaBufRequest {
@@ -62,7 +62,10 @@ impl DmaBufRequest {
                     fd: data.i32(offset_of!(dma_buf_import_sync_file, fd)),
                 }
             }
-            Some(Call::SetNameA | Call::SetNameB) => Self::SetName(read_name(call)?),
+            Some(Call::SetNameA | Call::SetNameB) => {
+                check_name(call)?;
+                Self::SetName
+            }
             _ => return Err(Errno::ENOTTY),
         })
     }
@@ -90,15 +93,16 @@ fn usage_of(flags: u32) -> Option<Usage> {
     }
 }
 
-/// Reads a dma-buf's name from the program: at most 31 bytes before its NUL.
-fn read_name(call: Ioctl<'_>) -> Result<Name, Errno> {
-    let mut bytes = [0u8; Name::MAX + 1];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        let mut one = [0];
-        (call.caller).read(call.arg.wrapping_add(at as u64), &mut one)?;
-        [*byte] = one;
-        if *byte == 0 {
-            return Name::new(bytes.get(..at).unwrap_or(&[])).map_err(|e| Errno(e.errno()));
+/// Maximum length of a dma-buf's name in bytes, with its NUL (`DMA_BUF_NAME_LEN`).
+const NAME_BYTES: u64 = 32;
+
+/// Checks that the program's name of a dma-buf has at most 31 bytes before its NUL.
+fn check_name(call: Ioctl<'_>) -> Result<(), Errno> {
+    for at in 0..NAME_BYTES {
+        let mut byte = [0];
+        (call.caller).read(call.arg.wrapping_add(at), &mut byte)?;
+        if byte == [0] {
+            return Ok(());
         }
     }
     Err(Errno::EINVAL)

@@ -4,7 +4,7 @@
 mod host;
 
 use vb3_dma::{Direction, Mapper};
-use vb3_dmabuf::{Access, Buffers, Error, Name, Spec};
+use vb3_dmabuf::{Buffers, Error, Spec};
 
 pub(crate) fn main() -> Result<(), Error> {
     let (camera, display) = (0, 1);
@@ -13,7 +13,7 @@ pub(crate) fn main() -> Result<(), Error> {
 
     // The camera's memory, exported. A program's descriptor would keep `buf`.
     let memory = buffers.allocate(Spec::cached(camera, 64 << 10))?;
-    let buf = buffers.export(memory, Access::ReadWrite, Name::new(b"frame")?)?;
+    let buf = buffers.export(memory)?;
 
     // Both attach, and each gets its own address of the same pages.
     let filled = buffers.attach(buf.memory(), camera)?;

@@ -3,7 +3,7 @@
 mod fences;
 
 use crate::fence::{Fences, Owner, Reservation};
-use crate::file::{Access, Name, sync_flags};
+use crate::file::sync_flags;
 use crate::ids::{BufId, MemoryId};
 use crate::shared::imports::Import;
 use crate::{
@@ -103,19 +103,11 @@ struct Imported<D> {
     key: SlabKey,
 }
 
-/// The description of a dma-buf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BufInfo {
-    /// The id of its memory.
-    pub memory: MemoryId,
-    /// Its length in bytes.
-    pub len_bytes: u64,
-    /// Access mode of its file.
-    pub access: Access,
-    /// Its name.
-    pub name: Name,
+/// A dma-buf of the registry.
+struct Buf {
+    memory: MemoryId,
     /// Number of references, including mappings in programs.
-    pub refs: u32,
+    refs: u32,
 }
 
 /// Resources in use. All zero when everything is released.
@@ -189,7 +181,7 @@ pub struct Buffers<O: DmaOps, W, L: Locks = NoLocks> {
     /// The time that the host set, in nanoseconds of its clock.
     now_ns: AtomicU64,
     memories: Table<Registered<O>, L>,
-    bufs: Table<BufInfo, L>,
+    bufs: Table<Buf, L>,
     imports: Table<Imported<O::Device>, L>,
     fences: L::Lock<Fences<Owner<O::Device>>>,
     /// Number of imported fences of all memories, including ended ones.
@@ -384,10 +376,10 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// # Errors
     /// `TableFull` (ENOMEM), and the DMA layer's error if it cannot describe the memory to devices. An error
     /// frees the allocation.
-    pub fn adopt(&self, memory: O::Memory, len_bytes: u64, name: Name) -> Result<BufRef, Error> {
+    pub fn adopt(&self, memory: O::Memory, len_bytes: u64) -> Result<BufRef, Error> {
         let list = Slab::new(Self::ATTACHMENT_LIMIT);
         let id = self.insert(Shared::adopt(memory, len_bytes, list))?;
-        let exported = self.export(id, Access::ReadWrite, name);
+        let exported = self.export(id);
         if exported.is_err() {
             // If the export failed before it counted a user, the memory has no user whose end would free it.
             self.release(self.memories.remove(id.0));
@@ -581,25 +573,18 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         opened.map(|vma| Vma { buf, ..vma })
     }
 
-    /// Exports a memory as a new dma-buf.
+    /// Exports a memory as a new dma-buf. The host keeps the access mode of the dma-buf's file, and its name.
     ///
     /// # Errors
     /// `Invalid` for a memory that does not exist, `Revoked`, `Quarantined`, `TableFull` (ENOMEM), and the
     /// DMA layer's error if it cannot describe the memory to devices.
-    pub fn export(&self, memory: MemoryId, access: Access, name: Name) -> Result<BufRef, Error> {
-        let len_bytes = self.with_memory(memory, |memory, cx| {
+    pub fn export(&self, memory: MemoryId) -> Result<BufRef, Error> {
+        self.with_memory(memory, |memory, cx| {
             memory.prepare_export(cx)?;
-            memory.add_user(UserKind::Export)?;
-            Ok(memory.len_bytes())
+            memory.add_user(UserKind::Export)
         })?;
         self.note_change(memory);
-        let inserted = self.bufs.insert(BufInfo {
-            memory,
-            len_bytes,
-            access,
-            name,
-            refs: 1,
-        });
+        let inserted = self.bufs.insert(Buf { memory, refs: 1 });
         let Ok(id) = inserted.map(BufId) else {
             self.drop_user(memory, UserKind::Export);
             return Err(Error::table_full(self.bufs.len()));
@@ -639,10 +624,18 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         gone.is_some()
     }
 
-    /// Describes a dma-buf; `None` if it does not exist.
+    /// Returns the memory of a dma-buf.
+    ///
+    /// # Errors
+    /// `Invalid` (EINVAL) for a dma-buf that is gone.
+    pub fn memory_of(&self, id: BufId) -> Result<MemoryId, Error> {
+        self.bufs.with(id.0, |buf| buf.memory).ok_or(Error::Invalid)
+    }
+
+    /// Returns the number of references to a dma-buf, including mappings in programs; 0 if it is gone.
     #[must_use]
-    pub fn buf(&self, id: BufId) -> Option<BufInfo> {
-        self.bufs.with(id.0, |info| *info)
+    pub fn references(&self, id: BufId) -> u32 {
+        self.bufs.with(id.0, |buf| buf.refs).unwrap_or(0)
     }
 
     /// Describes `len_bytes` from `offset` of a dma-buf for mapping into a program.
@@ -650,7 +643,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// # Errors
     /// `Invalid` (EINVAL) past the end or for a dma-buf that is gone.
     pub fn mmap_buf(&self, id: BufId, offset: u64, len_bytes: u64) -> Result<O::Mmap, Error> {
-        let memory = self.buf(id).ok_or(Error::Invalid)?.memory;
+        let memory = self.memory_of(id)?;
         self.with_memory(memory, |memory, cx| memory.mmap(cx.ops, offset, len_bytes))
     }
 
@@ -661,7 +654,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
     /// [`Shared::begin_cpu_access`] and [`Shared::end_cpu_access`].
     pub fn sync(&self, id: BufId, flags: u64) -> Result<(), Error> {
         let (direction, end) = sync_flags(flags)?;
-        let memory = self.buf(id).ok_or(Error::Invalid)?.memory;
+        let memory = self.memory_of(id)?;
         self.with_memory(memory, |memory, cx| {
             if end {
                 memory.end_cpu_access(cx, direction)
@@ -669,15 +662,6 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
                 memory.begin_cpu_access(cx, direction)
             }
         })
-    }
-
-    /// Handles `DMA_BUF_SET_NAME`.
-    ///
-    /// # Errors
-    /// `Invalid` (EINVAL) for a dma-buf that is gone. `Name::new` refuses names that are too long.
-    pub fn set_name(&self, id: BufId, name: Name) -> Result<(), Error> {
-        let named = self.bufs.with(id.0, |buf| buf.name = name);
-        named.ok_or(Error::Invalid)
     }
 
     /// Takes a memory back from all attached devices. The fences of devices that use it end with ENODEV,

@@ -105,9 +105,9 @@ mod table;
 mod tests;
 
 #[cfg(feature = "alloc")]
-pub use buffers::{AttachRef, BufInfo, BufRef, Buffers, Live, Vma};
+pub use buffers::{AttachRef, BufRef, Buffers, Live, Vma};
 pub use error::Error;
-pub use file::{Access, IOCTL_SYNC, Name, sync_flags};
+pub use file::{IOCTL_SYNC, sync_flags};
 #[cfg(feature = "alloc")]
 pub use ids::{BufId, MemoryId};
 pub use observer::{Cx, MissingSync, Observer};

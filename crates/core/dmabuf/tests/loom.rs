@@ -13,7 +13,7 @@ use vb3_dma::{
     PhysAddr, Platform, Prot, Segment, SegmentKind,
 };
 use vb3_dmabuf::fence::{Owner, Status, Usage};
-use vb3_dmabuf::{Access, Backing, Buffers, Live, MemoryId, Name, Spec, UserKind};
+use vb3_dmabuf::{Backing, Buffers, Live, MemoryId, Spec, UserKind};
 
 const PAGE: u64 = 4096;
 const CAMERA: u8 = 0;
@@ -179,7 +179,7 @@ fn two_threads_allocate_at_the_same_time() {
 
 /// Exports the memory, maps it for another device, and releases both.
 fn show(buffers: &Shared, id: MemoryId) {
-    let Ok(buf) = buffers.export(id, Access::ReadWrite, Name::default()) else {
+    let Ok(buf) = buffers.export(id) else {
         return;
     };
     if let Ok(shown) = buffers.attach_dynamic(id, DISPLAY) {

@@ -4,8 +4,6 @@ use bitflags::bitflags;
 use core::fmt;
 use vb3_dma::{Coherency, Direction, Reason};
 
-pub use vb3_dmabuf::Access as ExportAccess;
-
 bitflags! {
     /// Cache maintenance that the user asked to omit, for one QBUF only.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +27,17 @@ pub enum Allocator {
     Sg,
     /// vmalloc: memory for a driver that uses the CPU. Ignores the requested coherency.
     Vmalloc,
+}
+
+/// The access mode of a dma-buf's file, or of a program's mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ExportAccess {
+    /// O_RDONLY.
+    ReadOnly,
+    /// O_WRONLY.
+    WriteOnly,
+    /// O_RDWR.
+    ReadWrite,
 }
 
 /// Error of an operation on a plane's memory.
@@ -257,13 +266,13 @@ pub trait MemOps {
     /// `Invalid` (EINVAL) for planes that are not allocated memory.
     fn mmap(&self, plane: &Self::Plane, len_bytes: u64) -> Result<Self::Mmap, PlaneError>;
 
-    /// Exports an allocated plane. Each call makes a new dma-buf.
+    /// Exports an allocated plane. Each call makes a new dma-buf. The host opens its file with the access mode that the
+    /// program asked for.
     ///
     /// # Errors
     /// `Revoked` (ENODEV); `Io` (EIO) if a device may still reach the memory after a failed unmap; `Invalid`
     /// (EINVAL) for any other failure, with the reason.
-    fn export(&self, plane: &Self::Plane, access: ExportAccess)
-    -> Result<Self::DmaBuf, PlaneError>;
+    fn export(&self, plane: &Self::Plane) -> Result<Self::DmaBuf, PlaneError>;
 
     /// Returns the size of a dma-buf in bytes.
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64;

@@ -7,7 +7,7 @@ use vb3_dma::{
     DeviceInfo, Error, Limits, Locks, Mapper, PageRequest, PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dmabuf::BufRef;
-use vb3_plane::{Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes};
+use vb3_plane::{Coherency, Device, Direction, HintSkip, MemOps as _, Plane, Planes};
 
 const PAGE: u64 = 4096;
 const CAMERA: Device<u8> = Device::contig(0);
@@ -80,7 +80,7 @@ fn explore(
         let planes = Shared::with_locks(Mapper::with_locks(Host, 2).unwrap(), ());
         let (direction, coherency) = (Direction::FromDevice, Coherency::Coherent);
         let frame = planes.alloc(CAMERA, PAGE, direction, coherency).unwrap();
-        let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
+        let buf = planes.export(&frame).unwrap();
         let first = attach(&planes, &buf);
         let shared = Arc::new((planes, buf));
         let other = Arc::clone(&shared);

@@ -10,8 +10,7 @@ use vb3_machine::{
     Device as Dev, DeviceLimits, Faults, Machine, Profile, User, UserFault, UserMemory,
 };
 use vb3_plane::{
-    Coherency, Constraint, Cookie, Device, Direction, ExportAccess, HintSkip, MemOps, Plane,
-    PlaneError, Planes,
+    Coherency, Constraint, Cookie, Device, Direction, HintSkip, MemOps, Plane, PlaneError, Planes,
 };
 
 const PAGE: u64 = 4096;
@@ -124,9 +123,7 @@ impl Lab {
     }
 
     fn export(&mut self, plane: &TestPlane) -> BufRef {
-        self.p
-            .export(plane, ExportAccess::ReadWrite)
-            .expect("exported")
+        self.p.export(plane).expect("exported")
     }
 
     /// Lets the device write one frame on the bus, between prepare and finish.
@@ -338,7 +335,7 @@ fn life(lab: &mut Lab) -> Result<(), PlaneError> {
 
 fn share(lab: &mut Lab, owner: &mut TestPlane, display: Device<Dev>) -> Result<(), PlaneError> {
     lab.p.copy_to(owner, 0, b"frame")?;
-    let buf = lab.p.export(owner, ExportAccess::ReadWrite)?;
+    let buf = lab.p.export(owner)?;
     let mapped = lab
         .p
         .attach_dmabuf(display, &buf, FRAME, Direction::ToDevice)

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dma_test::fake::{Fake, FakeUser, Setup};
-use vb3_plane::{Coherency, Cookie, Device, Direction, ExportAccess, MemOps, Plane, Planes};
+use vb3_plane::{Coherency, Cookie, Device, Direction, MemOps, Plane, Planes};
 
 const LEN: u64 = 2 * vb3_dma_test::fake::PAGE;
 const CAMERA: Device<u32> = Device::contig(0);
@@ -46,7 +46,7 @@ fn dma(t: &Test, plane: &Plane<u32>) -> DmaAddr {
 fn an_imported_buffer_goes_to_nobody_else() {
     let t = planes();
     let owner = alloc(&t);
-    let buf = t.export(&owner, ExportAccess::ReadWrite).unwrap();
+    let buf = t.export(&owner).unwrap();
     let mut import = t
         .attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice)
         .unwrap();
@@ -61,7 +61,7 @@ fn an_imported_buffer_goes_to_nobody_else() {
     assert_eq!(t.counters(DISPLAY.dma).quarantined_bytes, LEN);
     let again = t.attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice);
     assert_eq!(again.unwrap_err().errno(), 5);
-    let again = t.export(&owner, ExportAccess::ReadWrite);
+    let again = t.export(&owner);
     assert_eq!(again.unwrap_err().errno(), 5);
     assert_eq!(t.revoke(buf.memory()).unwrap_err().errno(), 5);
     t.put_dmabuf(buf);

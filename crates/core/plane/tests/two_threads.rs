@@ -9,7 +9,7 @@ use vb3_dma::{
     DeviceInfo, Error, Limits, Mapper, PageRequest, PhysAddr, Platform, Segment, SegmentKind,
 };
 use vb3_dma_test::fake::CountedLocks;
-use vb3_plane::{Coherency, Device, Direction, ExportAccess, HintSkip, MemOps as _, Plane, Planes};
+use vb3_plane::{Coherency, Device, Direction, HintSkip, MemOps as _, Plane, Planes};
 
 const PAGE: u64 = 4096;
 const CAMERA: u8 = 0;
@@ -67,7 +67,7 @@ fn alloc(planes: &Shared, dev: u8) -> Plane<u8> {
 /// Allocates a plane, exports it, uses it on another device, and releases it.
 fn live_and_end(planes: &Shared) {
     let mut frame = alloc(planes, CAMERA);
-    let buf = planes.export(&frame, ExportAccess::ReadWrite).unwrap();
+    let buf = planes.export(&frame).unwrap();
     let display = Device::contig(DISPLAY);
     let mut shown = planes
         .attach_dmabuf(display, &buf, PAGE, Direction::ToDevice)

@@ -13,7 +13,7 @@ use vb3_dma::{
 };
 use vb3_dma_test::fake::{CountedLocks, Mutexes};
 use vb3_dmabuf::BufRef;
-use vb3_plane::{Coherency, Device, ExportAccess, MemOps, Plane, Planes};
+use vb3_plane::{Coherency, Device, MemOps, Plane, Planes};
 use vb3_queue::{
     Active, Completion, Config, DoneState, Driver, DriverError, Memory, PlaneRequest, PlaneSizes,
     PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
@@ -119,9 +119,7 @@ fn sources<L: Locks>(memory: &Memories<L>, count: usize) -> Sources<L> {
     let make = |_| {
         let plane = memory.alloc(CAMERA, PAGE, Direction::FromDevice, Coherency::Coherent);
         let plane = plane.expect("memory");
-        let buf = memory
-            .export(&plane, ExportAccess::ReadWrite)
-            .expect("a dma-buf");
+        let buf = memory.export(&plane).expect("a dma-buf");
         (plane, buf)
     };
     (0..count).map(make).collect()

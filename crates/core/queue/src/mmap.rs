@@ -66,12 +66,7 @@ impl<M: MemOps> Session<'_, M> {
     /// * EINVAL: [`Invalid::NotMmap`], [`Invalid::Index`], [`Invalid::Planes`].
     /// * EBUSY: file I/O is active.
     /// * The error of [`MemOps::export`].
-    pub fn expbuf(
-        &mut self,
-        index: u32,
-        plane: u32,
-        access: ExportAccess,
-    ) -> Result<M::DmaBuf, Error> {
+    pub fn expbuf(&mut self, index: u32, plane: u32) -> Result<M::DmaBuf, Error> {
         self.reap();
         let buffer = self.queue.buffer(index)?;
         if self.queue.memory != Some(Memory::Mmap) {
@@ -82,7 +77,7 @@ impl<M: MemOps> Session<'_, M> {
         let memory = buffer.planes.get(plane).and_then(|p| p.memory.as_ref());
         let memory = memory.ok_or(Invalid::planes(plane, buffer.planes.len()))?;
         self.queue.check_no_fileio()?;
-        Ok(self.mem.export(memory, access)?)
+        Ok(self.mem.export(memory)?)
     }
 }
 

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use vb3_dma::{Constraint, Reason};
 use vb3_dmabuf::fence::{ECANCELED, Owner, Timeline, Usage};
-use vb3_dmabuf::{BufId, BufRef, MemoryId, Name, Store as _, Vma};
+use vb3_dmabuf::{BufId, BufRef, MemoryId, Store as _, Vma};
 use vb3_frontend::{Client, Detail, FdIdentity, Step};
 use vb3_machine::{Device, Foreign, dmabuf_holders, is_dmabuf};
 use vb3_plane::MemOps as _;
@@ -176,10 +176,7 @@ impl Imports {
         let ops = memory.ops_mut();
         let pages = ops.platform_mut().import(foreign).map_err(|e| e.reason())?;
         let alloc = ops.adopt(pages).map_err(|e| e.reason())?;
-        let buf = memory
-            .buffers()
-            .adopt(alloc, len, Name::default())
-            .map_err(|e| e.reason())?;
+        let buf = memory.buffers().adopt(alloc, len).map_err(|e| e.reason())?;
         Ok(Import {
             fd,
             buf,
@@ -239,10 +236,7 @@ impl Imports {
         }
         let is_due = |import: &Import| {
             let own = 1 + u32::from(import.mapped.is_some());
-            let is_named = memory
-                .buffers()
-                .buf(import.buf.id())
-                .is_some_and(|b| b.refs > own);
+            let is_named = memory.buffers().references(import.buf.id()) > own;
             let id = import.buf.memory();
             let is_attached = memory
                 .buffers()

@@ -173,7 +173,7 @@ impl Run {
 
     /// Returns the path of the device that a dma-buf's memory belongs to.
     pub(super) fn owner_of(&self, buf: BufId) -> String {
-        let memory = self.memory.buffers().buf(buf).map(|buf| buf.memory);
+        let memory = self.memory.buffers().memory_of(buf).ok();
         let place = memory.and_then(|memory| summary::place(&self.nodes, memory.get()));
         place.map_or_else(|| "dma-buf".to_owned(), |place| place.device)
     }

@@ -458,10 +458,10 @@ impl Shares {
 
 /// Returns whether a dma-buf is in protected memory.
 fn is_protected(memory: &RunMemory, buf: BufId) -> bool {
-    let Some(info) = memory.buffers().buf(buf) else {
+    let Ok(id) = memory.buffers().memory_of(buf) else {
         return false;
     };
-    let first = memory.buffers().inspect(info.memory, |shared| {
+    let first = memory.buffers().inspect(id, |shared| {
         shared.memory().segments().first().map(|first| first.addr)
     });
     (first.flatten()).is_some_and(|addr| memory.ops().platform().is_protected(addr))

@@ -39,14 +39,14 @@ impl Run {
         let shares = self.shares.borrow();
         let all = self.memory.user_ranges().map(|(id, range)| {
             let file = self.history.user_files.get(&id).copied().flatten();
-            let buf = file.and_then(|file| self.memory.buffers().buf(shares.buf(file)?));
+            let buf = file.and_then(|file| shares.buf(file));
             UserPages {
                 id,
                 client: shares.staging.client(range.user.id()),
                 device: range.device,
                 addr: range.addr,
                 len_bytes: range.len_bytes,
-                memory: buf.map(|buf| buf.memory),
+                memory: buf.and_then(|buf| self.memory.buffers().memory_of(buf).ok()),
             }
         });
         all.collect()

@@ -322,9 +322,7 @@ where
         };
         let index = arg.u32(field!(v4l2_exportbuffer.index));
         let plane = arg.u32(field!(v4l2_exportbuffer.plane));
-        let buf = self.in_session(run.mem, flow, |mut queue| {
-            queue.expbuf(index, plane, access)
-        })??;
+        let buf = self.in_session(run.mem, flow, |mut queue| queue.expbuf(index, plane))??;
         // The answer is written first. Otherwise, the call could fail and leave a descriptor whose number the
         // program does not know.
         let written = write_user(run.program, addr, arg.0);

@@ -5,9 +5,7 @@ use crate::{Bus, BusFault};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use vb3_plane::{
-    Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
-};
+use vb3_plane::{Coherency, Constraint, Direction, HintSkip, MemOps, PlaneError, Reason};
 
 /// Bytes of a plane, from some offset on.
 #[derive(Clone, Debug)]
@@ -255,7 +253,7 @@ impl MemOps for TestMemory {
         Ok(plane.id)
     }
 
-    fn export(&self, plane: &TestPlane, _: ExportAccess) -> Result<TestBuf, PlaneError> {
+    fn export(&self, plane: &TestPlane) -> Result<TestBuf, PlaneError> {
         *self.exports.borrow_mut().entry(plane.id).or_default() += 1;
         let run = self.run(plane.id);
         let id = self.add(run);

@@ -140,7 +140,7 @@ fn memory_whose_unmap_failed_is_quarantined() {
         assert_eq!(b.map(device, Direction::ToDevice).map(drop), refused);
     }
     assert_eq!(b.import(&buf, DISPLAY).unwrap_err().errno(), 5);
-    let exported = b.export(id, Access::ReadWrite, Name::default());
+    let exported = b.export(id);
     assert_eq!(exported.unwrap_err(), Error::Quarantined);
     assert!(b.mmap_buf(buf.id(), 0, PAGE).is_ok(), "the CPU may map it");
     assert_eq!(b.revoke(id), refused, "it was not taken back");
@@ -164,7 +164,7 @@ fn life(n: u32) -> bool {
         attrs: Attrs::empty(),
     };
     if let Ok(id) = b.allocate(spec) {
-        if let Ok(buf) = b.export(id, Access::ReadWrite, Name::default()) {
+        if let Ok(buf) = b.export(id) {
             if let Ok(a) = b.import(&buf, DISPLAY) {
                 for direction in [Direction::ToDevice, Direction::FromDevice] {
                     if b.map(&a, direction).is_ok() {

@@ -37,12 +37,14 @@ fn memory_lives_as_long_as_its_last_handle() {
     b.drop_user(id, UserKind::Plane);
     assert_eq!(num_users(&b, id), 3, "orphaned");
     assert!(!b.vma_close(of_memory));
-    let (at, name) = (buf.id(), Name::new(b"frame").unwrap());
-    b.set_name(at, name).unwrap();
+    let at = buf.id();
     assert!(!b.put_buf(buf), "its mapping keeps the dma-buf");
-    assert_eq!(b.buf(at).unwrap().name.as_bytes(), b"frame");
+    assert_eq!((b.memory_of(at), b.references(at)), (Ok(id), 1));
     assert!(b.vma_close(of_buf), "the last reference");
-    assert!(b.buf(at).is_none());
+    assert_eq!(
+        (b.memory_of(at), b.references(at)),
+        (Err(Error::Invalid), 0)
+    );
     assert_eq!(b.get_buf(at).unwrap_err(), Error::Invalid);
     assert_nothing(&b);
 }
@@ -51,11 +53,12 @@ fn memory_lives_as_long_as_its_last_handle() {
 fn foreign_memory_lives_as_long_as_its_dma_buf() {
     let b = buffers();
     let alloc = b.ops().alloc_virtual(2 * PAGE).unwrap();
-    let buf = b.adopt(alloc, 2 * PAGE, Name::default()).unwrap();
+    let buf = b.adopt(alloc, 2 * PAGE).unwrap();
     let id = buf.memory();
-    let seen = b.inspect(id, |m| (m.num_users(), m.device(), m.backing()));
-    assert_eq!(seen, Some((1, None, Backing::Foreign)));
-    assert_eq!(b.buf(buf.id()).unwrap().len_bytes, 2 * PAGE);
+    let seen = b.inspect(id, |m| {
+        (m.num_users(), m.device(), m.backing(), m.len_bytes())
+    });
+    assert_eq!(seen, Some((1, None, Backing::Foreign, 2 * PAGE)));
     let attachment = b.import(&buf, DISPLAY).unwrap();
     b.map(&attachment, Direction::ToDevice).unwrap();
     let held = b.inspect(id, |m| {
@@ -192,15 +195,6 @@ fn sync_flags_are_checked() {
     b.put_buf(buf);
     assert_eq!(b.sync(gone, 1), Err(Error::Invalid));
     end(b, id);
-}
-
-#[test]
-fn names_have_31_bytes() {
-    assert_eq!(Name::new(&[b'x'; 31]).unwrap().as_bytes(), [b'x'; 31]);
-    assert_eq!(Name::new(&[b'x'; 32]), Err(Error::Invalid));
-    assert_eq!(Name::new(&[b'x'; 300]), Err(Error::Invalid));
-    assert_eq!(Name::new(b"a\0b"), Err(Error::Invalid));
-    assert_eq!(Name::new(b"").unwrap().as_bytes(), b"");
 }
 
 #[test]

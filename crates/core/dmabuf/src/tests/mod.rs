@@ -9,8 +9,8 @@ mod table;
 mod threads;
 
 use crate::{
-    Access, AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync, Name,
-    Observer, Placer, Spec, UserKind,
+    AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync, Observer, Placer,
+    Spec, UserKind,
 };
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
@@ -98,8 +98,7 @@ pub(super) fn memory(
 }
 
 pub(super) fn export(b: &Bufs, id: MemoryId) -> BufRef {
-    b.export(id, Access::ReadWrite, Name::default())
-        .expect("export")
+    b.export(id).expect("export")
 }
 
 /// Calls on one attachment or CPU mapping of a memory.

@@ -4,8 +4,8 @@
 use super::{Log, Ops};
 use crate::fence::{Early, FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage};
 use crate::{
-    Access, AttachRef, Attachment, Backing, BufId, BufInfo, BufRef, Buffers, Cx, Error, Live,
-    MemoryId, MissingSync, Name, Shared, Slab, SlabKey, Spec, Table, UserKind, Vma,
+    AttachRef, Attachment, Backing, BufId, BufRef, Buffers, Cx, Error, Live, MemoryId, MissingSync,
+    Shared, Slab, SlabKey, Spec, Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma_test::fake::Mutexes;
@@ -26,8 +26,8 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();
     // Types without parameters.
-    any_thread::<(Access, AttachRef, BufId, BufInfo, BufRef)>();
-    any_thread::<(Error, Live, MemoryId, Name, SlabKey)>();
+    any_thread::<(AttachRef, BufId, BufRef)>();
+    any_thread::<(Error, Live, MemoryId, SlabKey)>();
     any_thread::<(UserKind, Vma, FenceId, Status)>();
     any_thread::<(SyncFile, Usage)>();
 }

@@ -4,10 +4,10 @@ use super::copy::Bytes;
 use super::mapping::{Attached, memory_error};
 use super::users::{Pinned, UserRange};
 use super::{Cookie, Device, Kind, Plane, Planes, View, Viewed};
-use crate::{Allocator, Due, ExportAccess, HintSkip, MemOps, PlaneError, UserMemory, contig, due};
+use crate::{Allocator, Due, HintSkip, MemOps, PlaneError, UserMemory, contig, due};
 use vb3_dma::{Attrs, Coherency, Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{ECANCELED, Owner, Usage};
-use vb3_dmabuf::{Backing, BufRef, Error, MemoryId, Name, Observer, Shared, SlabKey, Spec};
+use vb3_dmabuf::{Backing, BufRef, Error, MemoryId, Observer, Shared, SlabKey, Spec};
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Begins or ends a driver's access by the CPU. Does nothing if the access has already begun or ended.
@@ -399,15 +399,9 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         Ok((memory, mmap))
     }
 
-    fn export(
-        &self,
-        plane: &Self::Plane,
-        access: ExportAccess,
-    ) -> Result<Self::DmaBuf, PlaneError> {
+    fn export(&self, plane: &Self::Plane) -> Result<Self::DmaBuf, PlaneError> {
         let memory = plane.memory().ok_or(PlaneError::Invalid(None))?;
-        self.buffers
-            .export(memory, access, Name::default())
-            .map_err(PlaneError::from)
+        self.buffers.export(memory).map_err(PlaneError::from)
     }
 
     fn dmabuf_len(&self, buf: &Self::DmaBuf) -> u64 {

@@ -6,8 +6,8 @@ use super::std::string::String;
 use super::std::vec::Vec;
 use super::std::{format, vec};
 use crate::{
-    Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, ExportAccess,
-    HintSkip, MemOps, PlaneError, PlaneSizes, Prepare, Reason, RequestId,
+    Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, HintSkip, MemOps,
+    PlaneError, PlaneSizes, Prepare, Reason, RequestId,
 };
 use vb3_plane::Coherency;
 
@@ -376,7 +376,7 @@ impl MemOps for FakeMem {
         Ok((plane.0, len_bytes))
     }
 
-    fn export(&self, plane: &FakePlane, _: ExportAccess) -> Result<FakeBuf, PlaneError> {
+    fn export(&self, plane: &FakePlane) -> Result<FakeBuf, PlaneError> {
         let this = &mut *self.get();
         this.may_fail("export")?;
         let record = this.planes.get_mut(&plane.0).unwrap();

@@ -615,9 +615,7 @@ impl Lab {
                 }
                 for plane in 0..self.sides[side].engine.planes as u32 {
                     let mut session = self.sides[side].session(&self.mem);
-                    let buf = session
-                        .expbuf(index, plane, ExportAccess::ReadWrite)
-                        .map_err(Error::errno)?;
+                    let buf = session.expbuf(index, plane).map_err(Error::errno)?;
                     self.bufs.push(buf);
                 }
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
-use vb3_plane::{Direction, ExportAccess, HintSkip, MemOps, PlaneError};
+use vb3_plane::{Direction, HintSkip, MemOps, PlaneError};
 use vb3_queue::{
     BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue, QueueBuffer,
     QueueType,
@@ -315,7 +315,7 @@ impl MemOps for BenchMemory {
         Err(PlaneError::Invalid(None))
     }
 
-    fn export(&self, _plane: &u32, _access: ExportAccess) -> Result<(), PlaneError> {
+    fn export(&self, _plane: &u32) -> Result<(), PlaneError> {
         Err(PlaneError::Invalid(None))
     }
 

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use vb3_dma::{
     Attrs, Caching, Constraint, DmaOps as _, Mapper, PageRequest, PhysAddr, Platform as _, Reason,
 };
-use vb3_dmabuf::{BufRef, Name};
+use vb3_dmabuf::BufRef;
 use vb3_dmabuf_files::Allocate;
 use vb3_frontend::{Errno, FileId, Ioctl, NodeId, NodeKind, Origin};
 use vb3_machine::{Device, Machine, Profile};
@@ -157,7 +157,7 @@ impl Run {
             alloc = allocate(self.memory.ops(), heap.of, len);
         }
         let alloc = alloc.map_err(|e| no_memory(e.reason()))?;
-        let buf = (self.memory.buffers()).adopt(alloc, len, Name::default());
+        let buf = (self.memory.buffers()).adopt(alloc, len);
         buf.map_err(|_| no_memory(None))
     }
 }

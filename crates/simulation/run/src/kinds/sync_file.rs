@@ -247,7 +247,8 @@ impl Run {
         usage: Usage,
         place: (&Step<'_>, NumberAt),
     ) -> Result<(), Errno> {
-        let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
+        let memory = self.memory.buffers().memory_of(buf);
+        let memory = memory.map_err(|e| Errno(e.errno()))?;
         let file = self.memory.buffers().export_fences(memory, usage);
         let file = file.map_err(|e| Errno(e.errno()))?;
         self.install_sync_file(file, [0; NAME_BYTES], place);
@@ -263,7 +264,8 @@ impl Run {
     ) -> Result<(), Errno> {
         let file = named(caller, fd, Errno::EINVAL)?;
         let file = self.files.sync_files.named(file).ok_or(Errno::EINVAL)?;
-        let memory = self.memory.buffers().buf(buf).ok_or(Errno::EINVAL)?.memory;
+        let memory = self.memory.buffers().memory_of(buf);
+        let memory = memory.map_err(|e| Errno(e.errno()))?;
         self.fences.deadlocks.watch();
         self.memory
             .buffers()
@@ -278,7 +280,7 @@ impl Run {
         let Some(usage) = usage_of_access(flags) else {
             return false;
         };
-        let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
+        let Ok(memory) = self.memory.buffers().memory_of(buf) else {
             return false;
         };
         let buffers = self.memory.buffers();
@@ -291,7 +293,7 @@ impl Run {
 
     /// Returns a dma-buf's poll events: POLLIN once writers are done, POLLOUT once all users are.
     pub(super) fn dmabuf_poll(&self, buf: BufId, events: i16) -> i16 {
-        let Some(memory) = self.memory.buffers().buf(buf).map(|buf| buf.memory) else {
+        let Ok(memory) = self.memory.buffers().memory_of(buf) else {
             return (POLL_IN | POLL_OUT) & events;
         };
         let is_busy = |usage| self.memory.buffers().is_busy(memory, usage);

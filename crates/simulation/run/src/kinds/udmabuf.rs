@@ -13,7 +13,6 @@ use crate::shares::{Shown, ShownKind, identity};
 use rustix::fs::{Mode, OFlags, SealFlags, fcntl_get_seals, fstat, open};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
-use vb3_dmabuf::Name;
 use vb3_dmabuf_files::{Create, Item};
 use vb3_frontend::{Detail, Errno, FileId, Node, NodeId, NodeKind, NumberAt, Origin, Step};
 use vb3_machine::profile::PAGE_SIZE;
@@ -125,7 +124,7 @@ impl Run {
         let buf = self
             .memory
             .buffers()
-            .adopt(alloc, len, Name::default())
+            .adopt(alloc, len)
             .map_err(|_| Errno::ENOMEM)?;
         let shares = self.shares.get_mut();
         let installed = shares.install_as(

@@ -392,7 +392,7 @@ fn references_are_told_apart_by_buffer_and_counted() {
     assert!(t.same_dmabuf(&buf, &more) && t.same_dmabuf(&more, &by_id));
     assert!(!t.same_dmabuf(&buf, &again), "each export is a dma-buf");
     assert_eq!(t.dmabuf_len(&buf), 2 * PAGE);
-    assert_eq!(t.buffers().buf(buf.id()).unwrap().refs, 3);
+    assert_eq!(t.buffers().references(buf.id()), 3);
     assert_eq!(t.num_users(&owner), 3);
     for reference in [buf, again, more, by_id] {
         t.put_dmabuf(reference);

@@ -13,7 +13,7 @@ mod userptr;
 mod vmalloc;
 
 use super::{Cookie, Device, Plane, Planes};
-use crate::{ExportAccess, HintSkip, MemOps, PlaneError};
+use crate::{HintSkip, MemOps, PlaneError};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
@@ -54,7 +54,7 @@ pub(super) fn alloc(
 }
 
 pub(super) fn export(t: &Test, plane: &TestPlane) -> BufRef {
-    t.export(plane, ExportAccess::ReadWrite).expect("export")
+    t.export(plane).expect("export")
 }
 
 pub(super) fn dma(t: &Test, plane: &TestPlane) -> DmaAddr {

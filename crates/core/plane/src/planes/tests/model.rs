@@ -342,7 +342,7 @@ impl Run {
                     Some(_) => Ok(()),
                     None => Err(22),
                 };
-                let made = t.export(&known.plane, ExportAccess::ReadWrite);
+                let made = t.export(&known.plane);
                 let fault = t.ops().faults() > faults;
                 assert_foretold(op, &made, foretold, fault);
                 if let (Ok(buf), Some(memory)) = (made, own) {

@@ -3,8 +3,8 @@
 
 use super::{Log, Ops};
 use crate::{
-    Allocator, Cookie, Counters, Device, Due, Plane, PlaneError, Planes, RefusedImport, UserMemory,
-    UserRange, View,
+    Allocator, Cookie, Counters, Device, Due, ExportAccess, Plane, PlaneError, Planes,
+    RefusedImport, UserMemory, UserRange, View,
 };
 use vb3_dma_test::fake::Mutexes;
 
@@ -19,5 +19,13 @@ fn types_say_which_threads_they_may_visit() {
     one_thread::<Planes<Ops, Log>>();
     any_thread::<(Device<u8>, Plane<u8>, RefusedImport<u8>)>();
     // Types without parameters.
-    any_thread::<(Allocator, Cookie, Counters, View, Due, PlaneError)>();
+    any_thread::<(
+        Allocator,
+        Cookie,
+        Counters,
+        ExportAccess,
+        View,
+        Due,
+        PlaneError,
+    )>();
 }

@@ -55,11 +55,11 @@ fn several_planes() {
         }),
         ("planes.expbuf.third", LISTED, |b| {
             two(b);
-            seen(b.session().expbuf(0, 2, ExportAccess::ReadOnly).map(|_| ()))
+            seen(b.session().expbuf(0, 2).map(|_| ()))
         }),
         ("planes.expbuf.second", LISTED, |b| {
             two(b);
-            let buf = b.session().expbuf(0, 1, ExportAccess::ReadWrite).unwrap();
+            let buf = b.session().expbuf(0, 1).unwrap();
             crate::MemOps::put_dmabuf(&b.mem, buf);
             0
         }),
@@ -90,7 +90,7 @@ fn several_planes() {
 fn expbuf_and_mmap() {
     const RW: Option<ExportAccess> = Some(ExportAccess::ReadWrite);
     fn export(b: &mut Bench, index: u32, plane: u32) -> i32 {
-        match b.session().expbuf(index, plane, ExportAccess::ReadWrite) {
+        match b.session().expbuf(index, plane) {
             Ok(buf) => {
                 crate::MemOps::put_dmabuf(&b.mem, buf);
                 0
@@ -326,7 +326,7 @@ fn file_io_excludes_the_rest() {
         }),
         ("transfer.expbuf", LISTED, |b| {
             started(b);
-            seen(b.session().expbuf(0, 0, ExportAccess::ReadOnly).map(|_| ()))
+            seen(b.session().expbuf(0, 0).map(|_| ()))
         }),
         ("transfer.streamon", LISTED, |b| {
             started(b);

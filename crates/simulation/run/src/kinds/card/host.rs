@@ -171,7 +171,7 @@ impl CardMemory {
         let object = self.objects.get(&buffer).ok_or(Errno::ENOENT)?;
         let made = match &object.buf {
             Some(buf) => memory.clone_dmabuf(buf),
-            None => memory.export(&object.plane, ExportAccess::ReadWrite),
+            None => memory.export(&object.plane),
         };
         made.map_err(|e| Errno(e.errno()))
     }
