@@ -110,7 +110,7 @@ pub use error::Error;
 pub use file::{IOCTL_SYNC, sync_flags};
 #[cfg(feature = "alloc")]
 pub use ids::{BufId, MemoryId};
-pub use observer::{Cx, MissingSync, Observer};
+pub use observer::{Cx, Observer};
 #[cfg(feature = "managed")]
 pub use shared::Placer;
 pub use shared::{Attachment, Backing, Shared, Spec, UserKind, intersect};

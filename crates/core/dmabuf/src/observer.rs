@@ -2,25 +2,6 @@
 
 use vb3_dma::{DmaOps, SyncFor};
 
-/// A CPU access without a necessary `DMA_BUF_IOCTL_SYNC`.
-///
-/// Without `DMA_BUF_SYNC_START | READ`, the CPU may read bytes that it cached before a device wrote. Without
-/// `DMA_BUF_SYNC_END | WRITE`, a device may read the old bytes that the CPU has overwritten. The first case only describes the memory: a device wrote while a program had it mapped, and no sync for the
-/// CPU followed before the memory was passed on. It does not prove that the program read the memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MissingSync<D> {
-    /// The host's tag of the memory ([`crate::Shared::set_tag`]).
-    pub tag: u64,
-    /// The side whose view lacked the sync: `Cpu` for `START | READ`, `Device` for `END | WRITE`.
-    pub sync: SyncFor,
-    /// The device that wrote (`Cpu`) or is about to read (`Device`).
-    pub device: D,
-    /// When the device wrote (`Cpu`) or received the memory (`Device`), by the host's clock.
-    pub at_ns: u64,
-    /// Bytes that differ between the views of CPU and device; `None` if the host cannot know.
-    pub stale_bytes: Option<u64>,
-}
-
 /// The events of sharing. Every method has a default; `()` observes nothing.
 ///
 /// Queues share one observer, so its methods take `&self`. An observer that counts needs its own atomics or
@@ -57,8 +38,17 @@ pub trait Observer<O: DmaOps> {
         None
     }
 
-    /// A CPU access lacked a necessary sync.
-    fn missing_sync(&self, fact: MissingSync<O::Device>) {}
+    /// A CPU access lacked a necessary `DMA_BUF_IOCTL_SYNC`. `tag` is the host's tag of the memory
+    /// ([`Shared::set_tag`](crate::Shared::set_tag)), and `sync` the side whose view lacked the sync:
+    ///
+    /// * `Cpu`: the CPU lacked `DMA_BUF_SYNC_START | READ`, so it may read bytes that it cached before `dev` wrote. This
+    ///   only describes the memory: a device wrote while a program had it mapped, and no sync for the CPU followed
+    ///   before the memory was passed on. It does not prove that the program read the memory.
+    /// * `Device`: the CPU lacked `DMA_BUF_SYNC_END | WRITE`, so `dev`, which is about to read, may read the old bytes
+    ///   that the CPU has overwritten.
+    ///
+    /// `stale_bytes` is the result of [`stale_bytes`](Self::stale_bytes), and never `Some(0)`.
+    fn missing_sync(&self, dev: O::Device, tag: u64, sync: SyncFor, stale_bytes: Option<u64>) {}
 }
 
 impl<O: DmaOps> Observer<O> for () {}

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use vb3_dma::{DmaAddr, Mapper, SyncFor};
-use vb3_dmabuf::{MissingSync, Observer};
+use vb3_dmabuf::Observer;
 use vb3_machine::Machine;
 use vb3_plane::{Cookie, Planes, View};
 use vb3_v4l2::{
@@ -53,15 +53,15 @@ impl Observer<Mapper<Machine>> for Ear {
         Some(ops.platform().stale_bytes_of(pages))
     }
 
-    fn missing_sync(&self, fact: MissingSync<vb3_machine::Device>) {
+    fn missing_sync(&self, _: vb3_machine::Device, tag: u64, sync: SyncFor, _: Option<u64>) {
         let missed = &mut *self.missed.borrow_mut();
-        let is_same = |m: &&mut Missed| m.memory == fact.tag && m.sync == fact.sync;
+        let is_same = |m: &&mut Missed| m.memory == tag && m.sync == sync;
         if let Some(same) = missed.iter_mut().find(is_same) {
             same.times = same.times.saturating_add(1);
         } else if missed.len() < MAX_MISSED {
             missed.push(Missed {
-                memory: fact.tag,
-                sync: fact.sync,
+                memory: tag,
+                sync,
                 times: 1,
             });
         }

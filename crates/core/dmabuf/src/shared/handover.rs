@@ -1,7 +1,7 @@
 //! Passes memory between CPU and devices, for hosts that announce each use. Syncs, and reports missing syncs.
 
 use super::state::Wrote;
-use crate::{Attachment, Backing, Cx, Error, MissingSync, Observer, Shared, Store, UserKind};
+use crate::{Attachment, Backing, Cx, Error, Observer, Shared, Store, UserKind};
 use vb3_dma::{Caching, Coherency, Direction, DmaOps, SyncFor};
 
 impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
@@ -165,7 +165,6 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         if self.needs_syncs(cx.ops, device) {
             self.state.wrote = Some(Wrote {
                 device,
-                at_ns: cx.now_ns,
                 exposed: self.users(UserKind::Mapping) > 0,
             });
         }
@@ -180,13 +179,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         wrote.exposed = false;
         let stale_bytes = cx.observer.stale_bytes(cx.ops, &self.memory);
         if stale_bytes != Some(0) {
-            cx.observer.missing_sync(MissingSync {
-                tag: self.state.tag,
-                sync: SyncFor::Cpu,
-                device: wrote.device,
-                at_ns: wrote.at_ns,
-                stale_bytes,
-            });
+            let (device, tag) = (wrote.device, self.state.tag);
+            (cx.observer).missing_sync(device, tag, SyncFor::Cpu, stale_bytes);
         }
     }
 
@@ -204,13 +198,8 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         // If a device wrote before, its write may explain all differences.
         let by_cpu = self.state.wrote.is_none() && stale_bytes.is_some_and(|bytes| bytes > 0);
         if stale_bytes != Some(0) && (by_cpu || self.state.open_writes > 0) {
-            cx.observer.missing_sync(MissingSync {
-                tag: self.state.tag,
-                sync: SyncFor::Device,
-                device,
-                at_ns: cx.now_ns,
-                stale_bytes,
-            });
+            let (observer, tag) = (cx.observer, self.state.tag);
+            observer.missing_sync(device, tag, SyncFor::Device, stale_bytes);
         }
     }
 }

@@ -92,7 +92,7 @@ impl<O: DmaOps, L: Store<Attachment<O>>> Shared<O, L> {
         }
     }
 
-    /// Sets a number that the host chooses, for reports ([`crate::MissingSync`]).
+    /// Sets a number that the host chooses, for reports ([`Observer::missing_sync`]).
     pub fn set_tag(&mut self, tag: u64) {
         self.state.tag = tag;
     }

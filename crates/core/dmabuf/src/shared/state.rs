@@ -6,7 +6,6 @@ use crate::{Error, UserKind};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wrote<D> {
     pub(crate) device: D,
-    pub(crate) at_ns: u64,
     /// A program has had the memory mapped since the write.
     pub(crate) exposed: bool,
 }

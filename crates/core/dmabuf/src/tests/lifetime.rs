@@ -306,8 +306,7 @@ fn a_program_that_lets_go_unread_is_told_of() {
     })
     .unwrap();
     b.vma_close(vma);
-    let fact = b.observer().get().missing[0];
-    assert_eq!((fact.sync, fact.tag), (SyncFor::Cpu, id.get()));
-    assert_eq!(fact.stale_bytes, Some(9));
+    let told = (CAMERA, id.get(), SyncFor::Cpu, Some(9));
+    assert_eq!(b.observer().get().missing[0], told);
     end(b, id);
 }

@@ -9,8 +9,7 @@ mod table;
 mod threads;
 
 use crate::{
-    AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, MissingSync, Observer, Placer,
-    Spec, UserKind,
+    AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, Observer, Placer, Spec, UserKind,
 };
 use alloc::vec::Vec;
 use host::{BOUNCER, CAMERA, DISPLAY, Ops, PAGE, TestOps as _};
@@ -30,7 +29,8 @@ impl Log {
 
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    pub(super) missing: Vec<MissingSync<u32>>,
+    /// Device, tag, side and stale bytes of each missing sync.
+    pub(super) missing: Vec<(u32, u64, SyncFor, Option<u64>)>,
     pub(super) maps: i64,
     pub(super) syncs_for_cpu: u32,
     pub(super) bytes: i64,
@@ -71,8 +71,8 @@ impl Observer<Ops> for Log {
         Some(ops.platform().stale(alloc.segments()))
     }
 
-    fn missing_sync(&self, fact: MissingSync<u32>) {
-        self.get().missing.push(fact);
+    fn missing_sync(&self, dev: u32, tag: u64, sync: SyncFor, stale: Option<u64>) {
+        self.get().missing.push((dev, tag, sync, stale));
     }
 }
 

@@ -4,8 +4,8 @@
 use super::{Log, Ops};
 use crate::fence::{Early, FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage};
 use crate::{
-    AttachRef, Attachment, Backing, BufId, BufRef, Buffers, Cx, Error, Live, MemoryId, MissingSync,
-    Shared, Slab, SlabKey, Spec, Table, UserKind, Vma,
+    AttachRef, Attachment, Backing, BufId, BufRef, Buffers, Cx, Error, Live, MemoryId, Shared,
+    Slab, SlabKey, Spec, Table, UserKind, Vma,
 };
 use vb3_dma::NoLocks;
 use vb3_dma_test::fake::Mutexes;
@@ -19,7 +19,7 @@ fn types_say_which_threads_they_may_visit() {
     // All parameters that a host provides.
     any_thread::<(Shared<Ops, Attached>, Cx<'_, Ops, Log>)>();
     any_thread::<(Attachment<Ops>, Slab<u8>)>();
-    any_thread::<(Backing<u8>, MissingSync<u8>, Spec<u8>)>();
+    any_thread::<(Backing<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
     any_thread::<Early<u8>>();
     // The host's lock type decides whether several threads may share the value.

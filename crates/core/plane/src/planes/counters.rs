@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use vb3_dma::{DmaOps, Locks, SyncFor};
-use vb3_dmabuf::{MissingSync, Observer};
+use vb3_dmabuf::Observer;
 
 /// Counters of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -154,7 +154,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Observer<O> for CounterTable<O::Device
         self.host.stale_bytes(ops, memory)
     }
 
-    fn missing_sync(&self, fact: MissingSync<O::Device>) {
-        self.host.missing_sync(fact);
+    fn missing_sync(&self, dev: O::Device, tag: u64, sync: SyncFor, stale_bytes: Option<u64>) {
+        self.host.missing_sync(dev, tag, sync, stale_bytes);
     }
 }

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::sync::Mutex;
-use vb3_dma::Mapper;
-use vb3_dmabuf::{BufRef, MissingSync, Observer, Vma};
+use vb3_dma::{Mapper, SyncFor};
+use vb3_dmabuf::{BufRef, Observer, Vma};
 use vb3_machine::{BusFault, Device as Dev, DeviceLimits, Machine, Profile};
 use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
@@ -66,7 +66,7 @@ impl Observer<Layer> for Log {
         Some(ops.platform().stale_bytes_of(alloc.pages()?))
     }
 
-    fn missing_sync(&self, _: MissingSync<Dev>) {
+    fn missing_sync(&self, _: Dev, _: u64, _: SyncFor, _: Option<u64>) {
         self.missing.set(self.missing.get() + 1);
     }
 }

@@ -19,11 +19,14 @@ use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
 use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Memory, Reason, SyncFor};
 use vb3_dma_test::fake::{Fake, FakeUser};
-use vb3_dmabuf::{BufRef, MissingSync, Observer, Placer, Spec};
+use vb3_dmabuf::{BufRef, Observer, Placer, Spec};
+
+/// Device, tag, side and stale bytes of a missing sync.
+type Missing = (u32, u64, SyncFor, Option<u64>);
 
 #[derive(Debug, Default)]
 pub(super) struct Log {
-    pub(super) missing: RefCell<Vec<MissingSync<u32>>>,
+    pub(super) missing: RefCell<Vec<Missing>>,
 }
 
 impl Observer<Ops> for Log {
@@ -31,8 +34,8 @@ impl Observer<Ops> for Log {
         Some(ops.platform().stale(alloc.segments()))
     }
 
-    fn missing_sync(&self, fact: MissingSync<u32>) {
-        self.missing.borrow_mut().push(fact);
+    fn missing_sync(&self, dev: u32, tag: u64, sync: SyncFor, stale: Option<u64>) {
+        self.missing.borrow_mut().push((dev, tag, sync, stale));
     }
 }
 

@@ -163,9 +163,9 @@ fn a_missing_clean_is_told() {
     let mut plane = alloc(&t, Device::contig(CAMERA), ToDevice, NonCoherent);
     cpu_write(&t, &plane, 0, &[5; 3]);
     t.prepare(&mut plane, HintSkip::PREPARE).unwrap();
-    let fact = t.host().missing.borrow()[0];
-    assert_eq!((fact.sync, fact.stale_bytes), (SyncFor::Device, Some(3)));
-    assert_eq!(fact.tag, plane.memory().unwrap().get());
+    let tag = plane.memory().unwrap().get();
+    let told = (CAMERA, tag, SyncFor::Device, Some(3));
+    assert_eq!(t.host().missing.borrow()[0], told);
     t.finish(&mut plane, HintSkip::PREPARE).unwrap();
     t.prepare(&mut plane, HintSkip::empty()).unwrap();
     assert_eq!(t.host().missing.borrow().len(), 1);
