@@ -6,8 +6,7 @@ use crate::device::{Dev, direction_to_c};
 use crate::ledger::Count;
 use crate::sys;
 use core::ptr::{self, NonNull};
-use vb3_dma::{Direction, DmaAddr, DmaSegment};
-use vb3_plane::contig;
+use vb3_dma::{Direction, DmaAddr, DmaSegment, first_run};
 
 /// Returns the contiguous bytes at the beginning of a mapped table, which may have none. Counting stops at `enough`
 /// bytes or more.
@@ -25,8 +24,8 @@ pub(crate) unsafe fn run(sgt: NonNull<sys::SgTable>, enough: u64) -> DmaSegment 
             len: u64::from(len),
         })
     };
-    let (addr, len) = contig::run_of(next, enough).unwrap_or((DmaAddr::new(0), 0));
-    DmaSegment { addr, len }
+    let (addr, len) = (DmaAddr::new(0), 0);
+    first_run(next, enough).unwrap_or(DmaSegment { addr, len })
 }
 
 /// The layout of a mapped table.

@@ -12,7 +12,7 @@ mod vfio;
 use platform::{Driver, PAGE};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
-use vb3_dma::{Attrs, Direction, DmaOps as _, Error, Mapper, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Direction, DmaOps as _, Error, Mapper, SyncFor, first_run};
 use vfio::Vfio;
 
 /// Low byte of the device's identification, which is the first register of BAR 0.
@@ -115,9 +115,9 @@ fn round_trip(edu: &Edu, dma: &Mapper<Driver>) -> Result<()> {
     let addr = heap.as_mut_ptr() as u64 + inside as u64;
     let table = dma.pin_user(&(), addr, PART, Direction::FromDevice)?;
     let mapping = dma.map((), &table, Direction::FromDevice, Attrs::empty())?;
-    let run = contiguous_len(dma, &mapping, PART);
-    let first = dma.segment(&mapping, 0).ok_or_else(invalid)?;
-    let (bus, len) = (first.addr.get(), run.min(PART));
+    let run = first_run(|index| dma.segment(&mapping, index), PART);
+    let run = run.ok_or_else(invalid)?;
+    let (bus, len) = (run.addr.get(), run.len.min(PART));
     edu.transfer(dma, bus, len, TO_MEMORY)?;
     dma.sync(&mapping, Direction::FromDevice, SyncFor::Cpu)?;
     dma.unmap(mapping, Attrs::empty());

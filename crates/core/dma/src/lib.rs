@@ -38,7 +38,7 @@ pub use error::{Constraint, Error, Reason};
 pub use lock::{Locks, NoLocks};
 #[cfg(feature = "alloc")]
 pub use mapper::{Mapper, Mapping, Memory, Vmap};
-pub use ops::{DmaOps, contiguous_len};
+pub use ops::{DmaOps, first_run};
 pub use platform::{BounceMode, DeviceInfo, IommuInfo, PageRequest, Platform, Prot};
 #[cfg(feature = "alloc")]
 pub use ranges::RangeAllocator;

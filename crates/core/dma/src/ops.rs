@@ -293,23 +293,25 @@ implement_for!(&O);
 #[cfg(feature = "alloc")]
 implement_for!(alloc::sync::Arc<O>);
 
-/// Returns the length of the contiguous run at the start of `mapping`, in bytes.
+/// Returns the run that begins at the first of a mapping's segments. Stops counting at `enough` bytes.
 ///
-/// Segments with adjacent addresses form one run. The walk stops at the first gap, or once it has found
-/// `enough` bytes.
+/// Adjacent segments form one run, even if the DMA layer has not merged them.
 ///
-/// Source: Linux `vb2_dc_get_contiguous_size`.
-pub fn contiguous_len<D: DmaOps + ?Sized>(ops: &D, mapping: &D::Mapping, enough: u64) -> u64 {
-    let (mut run, mut expected) = (0u64, None);
-    for seg in (0..).map_while(|index| ops.segment(mapping, index)) {
-        if expected.is_some_and(|at| at != Some(seg.addr)) {
+/// Source: Linux 7.2 `vb2_dc_get_contiguous_size`.
+pub fn first_run(
+    mut segment: impl FnMut(usize) -> Option<DmaSegment>,
+    enough: u64,
+) -> Option<DmaSegment> {
+    let mut run = segment(0)?;
+    let mut end = run.addr.checked_add(run.len);
+    let mut index = 1usize;
+    while run.len < enough {
+        let Some(next) = segment(index).filter(|next| Some(next.addr) == end) else {
             break;
-        }
-        run = run.saturating_add(seg.len);
-        if run >= enough {
-            break;
-        }
-        expected = Some(seg.addr.checked_add(seg.len));
+        };
+        run.len = run.len.saturating_add(next.len);
+        end = next.addr.checked_add(next.len);
+        index = index.saturating_add(1);
     }
-    run
+    Some(run)
 }

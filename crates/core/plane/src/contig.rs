@@ -4,7 +4,9 @@
 //! refused, with the length wanted and the length found.
 
 use crate::PlaneError;
-use vb3_dma::{Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason};
+use vb3_dma::{
+    Attrs, Coherency, Constraint, Direction, DmaAddr, DmaSegment, Error, Reason, first_run,
+};
 use vb3_dmabuf::{Backing, Spec};
 
 /// Attributes that apply to non-coherent allocations. The other attributes describe kernel mappings that such
@@ -35,31 +37,6 @@ pub const fn spec<D: Copy>(
     }
 }
 
-/// Returns the address and length of the run that begins at the first segment. Stops counting at
-/// `enough` bytes.
-///
-/// Adjacent segments form one run, even if the DMA layer has not merged them.
-///
-/// Source: Linux 7.2 `vb2_dc_get_contiguous_size`.
-pub fn run_of(
-    mut segment: impl FnMut(usize) -> Option<DmaSegment>,
-    enough: u64,
-) -> Option<(DmaAddr, u64)> {
-    let first = segment(0)?;
-    let mut run = first.len;
-    let mut end = first.addr.checked_add(first.len);
-    let mut index = 1usize;
-    while run < enough {
-        let Some(next) = segment(index).filter(|next| Some(next.addr) == end) else {
-            break;
-        };
-        run = run.saturating_add(next.len);
-        end = next.addr.checked_add(next.len);
-        index = index.saturating_add(1);
-    }
-    Some((first.addr, run))
-}
-
 /// Returns the address of a mapping of `len_bytes`, if the mapping is one run.
 ///
 /// # Errors
@@ -68,12 +45,12 @@ pub fn one_run(
     segment: impl FnMut(usize) -> Option<DmaSegment>,
     len_bytes: u64,
 ) -> Result<DmaAddr, PlaneError> {
-    match run_of(segment, len_bytes) {
-        Some((addr, run)) if run >= len_bytes => Ok(addr),
+    match first_run(segment, len_bytes) {
+        Some(run) if run.len >= len_bytes => Ok(run.addr),
         found => Err(PlaneError::Fault(Some(Reason::new(
             Constraint::Contiguous,
             len_bytes,
-            found.map_or(0, |(_, run)| run),
+            found.map_or(0, |run| run.len),
         )))),
     }
 }

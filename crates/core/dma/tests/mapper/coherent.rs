@@ -2,7 +2,7 @@
 
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Limits, Prot, Segment,
-    SegmentKind, contiguous_len,
+    SegmentKind, first_run,
 };
 use vb3_dma_test::fake::{PAGE, SRAM, Setup, ram, sram};
 
@@ -52,7 +52,8 @@ fn device_memory_is_shared_by_physical_address() {
     );
     let mapping = mapper.map(0, &handle, BOTH, Attrs::ONE_RUN).unwrap();
     let there = mapping.segments()[0].addr;
-    assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), 3 * PAGE);
+    let run = first_run(|index| mapper.segment(&mapping, index), u64::MAX);
+    assert_eq!(run.map(|run| run.len), Some(3 * PAGE));
     assert_eq!(mapper.platform().reach(there), Some(memory.addr.get()));
     let entry = mapper.platform().table()[&there.get()];
     assert_eq!(entry.prot, Prot::READ | Prot::WRITE | Prot::MMIO);

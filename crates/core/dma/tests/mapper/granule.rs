@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use std::collections::BTreeSet;
 use vb3_dma::{
     Attrs, BounceMode, Constraint, Direction, DmaOps, Error, Mapper, Mapping, Memory, Platform,
-    Reason, Segment, SegmentMode, contiguous_len,
+    Reason, Segment, SegmentMode, first_run,
 };
 use vb3_dma_test::fake::{DIRT, Fake, FakeUser, PAGE, POOL, RAM, Setup, ram, sram};
 
@@ -130,7 +130,8 @@ fn allocations_fill_whole_pieces() {
                     assert_eq!(mapper.memory_len(&memory), pages);
                     let attrs = Attrs::ONE_RUN | Attrs::NO_BOUNCE;
                     let mapping = mapper.map(0, &memory, BOTH, attrs).unwrap();
-                    assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), pages, "{what}");
+                    let run = first_run(|index| mapper.segment(&mapping, index), u64::MAX);
+                    assert_eq!(run.map(|run| run.len), Some(pages), "{what}");
                     assert_eq!(mapper.platform().reached(), own, "{what}");
                     let lent = mapping.segments()[0].addr;
                     mapper.platform_mut().dev_write(lent, b"lent").unwrap();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::Mutex;
-use vb3_dma::{DmaOps, DmaSegment, Mapper};
+use vb3_dma::{DmaOps, DmaSegment, Mapper, first_run};
 use vb3_machine::{Device, Event, Foreign, Machine, Profile, UserFault, UserMemory};
 
 pub(crate) const PAGE: u64 = 4096;
@@ -122,6 +122,11 @@ pub(crate) fn segments<D: DmaOps>(ops: &D, mapping: &D::Mapping) -> Vec<DmaSegme
     (0..)
         .map_while(|index| ops.segment(mapping, index))
         .collect()
+}
+
+/// Returns the length of the run at the start of a mapping, counted up to `enough` bytes.
+pub(crate) fn run_len<D: DmaOps>(ops: &D, mapping: &D::Mapping, enough: u64) -> u64 {
+    first_run(|index| ops.segment(mapping, index), enough).map_or(0, |run| run.len)
 }
 
 /// Returns bytes whose values depend on their positions.

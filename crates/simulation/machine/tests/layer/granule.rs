@@ -3,7 +3,7 @@
 use crate::common::*;
 use vb3_dma::{
     Attrs, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, PageRequest, PhysAddr,
-    Platform, contiguous_len,
+    Platform,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Profile, User};
 
@@ -142,7 +142,7 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
         assert_eq!(table.segments().iter().map(|s| s.len).sum::<u64>(), len);
         let attrs = Attrs::ONE_RUN | Attrs::NO_BOUNCE;
         let mapping = mapper.map(other, &table, BOTH, attrs).unwrap();
-        assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), len);
+        assert_eq!(run_len(&mapper, &mapping, u64::MAX), len);
         let mut seen = vec![0; len as usize];
         let there = mapping.segments()[0].addr;
         mapper
@@ -157,7 +157,7 @@ fn programs_and_devices_see_bytes_at_equal_offsets() {
         let plain = mapper.alloc_virtual(len).unwrap();
         let table = mapper.share(&plain).unwrap();
         let mapping = mapper.map(dev, &table, BOTH, attrs).unwrap();
-        assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), len);
+        assert_eq!(run_len(&mapper, &mapping, u64::MAX), len);
         mapper.unmap(mapping, attrs);
         mapper.free(table);
         mapper.free(plain);

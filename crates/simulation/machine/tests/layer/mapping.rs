@@ -3,7 +3,7 @@
 use crate::common::*;
 use vb3_dma::{
     Attrs, Caching, Constraint, Direction, DmaAddr, DmaOps as _, Error, Mapper, PageRequest,
-    PhysAddr, Platform, Reason, Segment, SegmentKind, contiguous_len,
+    PhysAddr, Platform, Reason, Segment, SegmentKind,
 };
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, Pages};
 
@@ -64,7 +64,7 @@ fn map_pieces(profile: &str, limits: DeviceLimits, lens: &[u64]) -> (Vec<u64>, u
         .map(dev, &table, Direction::Bidirectional, Attrs::empty())
         .unwrap();
     let found = segments(&mapper, &mapping);
-    let run = contiguous_len(&mapper, &mapping, total);
+    let run = run_len(&mapper, &mapping, total);
     assert_eq!(
         found.iter().map(|s| s.len).sum::<u64>(),
         total,
@@ -145,7 +145,7 @@ fn joint_inside_a_page_exposes_no_neighbour() {
         .unwrap();
     let found = segments(&mapper, &mapping);
     assert_eq!(found.len(), 2);
-    assert_eq!(contiguous_len(&mapper, &mapping, u64::MAX), PAGE + 0x800);
+    assert_eq!(run_len(&mapper, &mapping, u64::MAX), PAGE + 0x800);
     // The device sees only pages of the table: four pages are mapped, and none before or after them.
     assert_eq!(mapper.platform().held().iommu_pages, 4);
     let behind = found[1].addr.checked_add(2 * PAGE).unwrap();

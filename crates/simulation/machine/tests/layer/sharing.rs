@@ -2,7 +2,7 @@
 
 use crate::common::*;
 use std::sync::Arc;
-use vb3_dma::{Attrs, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor, contiguous_len};
+use vb3_dma::{Attrs, Constraint, Direction, DmaOps as _, Error, Reason, SyncFor};
 use vb3_machine::{Device, DeviceLimits, FaultKind, Machine, User};
 
 const PRIVATE: &str = "coherent = true\ncma = \"8MiB\"\nprivate_memory = true\n\
@@ -44,11 +44,7 @@ fn private_memory_is_copied_and_counted() {
         .unwrap();
     assert!(mapper.bounces(&mapping));
     assert_eq!(mapping.bounced_bytes(), len);
-    assert_eq!(
-        contiguous_len(&mapper, &mapping, len),
-        len,
-        "the copy is one run"
-    );
+    assert_eq!(run_len(&mapper, &mapping, len), len, "the copy is one run");
     let addr = segments(&mapper, &mapping)[0].addr;
     let mut seen = vec![0; len as usize];
     mapper
@@ -435,7 +431,7 @@ fn user_memory_is_reached_through_the_program() {
         let mapping = mapper
             .map(dev, &table, Direction::Bidirectional, Attrs::empty())
             .unwrap();
-        assert_eq!(contiguous_len(&mapper, &mapping, len), len);
+        assert_eq!(run_len(&mapper, &mapping, len), len);
         let at = segments(&mapper, &mapping)[0].addr;
         assert_eq!(at.get() & (PAGE - 1), 0x123);
         let mut seen = vec![0; len as usize];
@@ -534,7 +530,7 @@ fn scattered_user_memory_is_no_run_without_iommu() {
         .map(dev, &table, Direction::FromDevice, Attrs::empty())
         .unwrap();
     assert_eq!(segments(&mapper, &mapping).len(), 16);
-    assert_eq!(contiguous_len(&mapper, &mapping, 16 * PAGE), PAGE);
+    assert_eq!(run_len(&mapper, &mapping, 16 * PAGE), PAGE);
     mapper.unmap(mapping, Attrs::empty());
     mapper.free(table);
 }
