@@ -152,17 +152,6 @@ pub(super) trait Kind: Send {
     fn release(&mut self, run: &mut Run, file: FileId) {
         let _ = (run, file);
     }
-
-    /// Returns when [`tick`](Self::tick) is due next, by the run's clock in nanoseconds.
-    fn next_tick(&self, run: &Run) -> Option<u64> {
-        let _ = run;
-        None
-    }
-
-    /// Does the work that is due.
-    fn tick(&mut self, run: &mut Run, now_ns: u64) {
-        let _ = (run, now_ns);
-    }
 }
 
 /// State of kinds that other kinds and the core also use.
@@ -403,25 +392,6 @@ impl Run {
         self.waits.forget(file);
         self.with_file(file, |kind, run| kind.release(run, file));
         self.kinds.files.remove(&file);
-    }
-
-    /// Returns when a kind's work is due next.
-    pub(super) fn next_kind_tick(&self) -> Option<u64> {
-        let kinds = self.kinds.kinds.iter().flatten();
-        kinds.filter_map(|kind| kind.next_tick(self)).min()
-    }
-
-    /// Lets the kinds do the work that is due.
-    pub(super) fn tick_kinds(&mut self, now_ns: u64) {
-        for number in 0..self.kinds.kinds.len() {
-            let next = self
-                .kinds
-                .kind(number)
-                .and_then(|kind| kind.next_tick(self));
-            if next.is_some_and(|due| due <= now_ns) {
-                self.with_kind(number, |kind, run| kind.tick(run, now_ns));
-            }
-        }
     }
 
     /// Returns the result of a method. Of a failed one, reports the refusal and returns the errno. `is_final` is

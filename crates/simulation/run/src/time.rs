@@ -33,12 +33,12 @@ impl Run {
         ticks.chain(self.other_dues()).min()
     }
 
-    /// Returns when steps of the script, plugs and kinds of files are due next.
+    /// Returns when steps of the script, plugs and cards are due next.
     fn other_dues(&self) -> impl Iterator<Item = u64> {
         let dues = [
             self.play.next_ns(),
             self.nodes.plugs.next_due(),
-            self.next_kind_tick(),
+            self.next_card_tick(),
         ];
         dues.into_iter().flatten()
     }
@@ -94,8 +94,8 @@ impl Run {
         if self.clock.is_virtual() {
             return self.until_next_tick().is_some_and(|due| due.is_zero());
         }
-        let is_over = |due| self.clock.until(due) == 0;
-        self.nodes.next_beginning().is_some_and(is_over) || self.other_dues().any(is_over)
+        let due = self.other_dues().chain(self.nodes.next_beginning()).min();
+        due.is_some_and(|due| self.clock.until(due) == 0)
     }
 
     /// Moves further pieces of unfinished pictures, until a frame is complete, other work is due or `is_wanted`
@@ -133,7 +133,7 @@ impl Run {
         let now = self.set_now();
         self.memory.ops_mut().tick(now);
         self.nodes.tick(&mut self.memory, now, &self.clock);
-        self.tick_kinds(now);
+        self.tick_cards(now);
         let real = self.clock.real_ns();
         let shares = self.shares.get_mut();
         if real >= shares.next_look_ns {

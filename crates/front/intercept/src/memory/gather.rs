@@ -7,7 +7,7 @@
 //! supervisor then gathers the missing part and repeats the call. What remains to be done in the program is stored
 //! until the call is answered.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
@@ -63,7 +63,7 @@ pub(crate) enum Foreign {
 }
 
 /// Files behind a poll's descriptors. `Foreign` says how to poll a file that is not the supervisor's.
-type Found = HashMap<i32, Result<(FdIdentity, Foreign), Errno>>;
+type Found = BTreeMap<i32, Result<(FdIdentity, Foreign), Errno>>;
 
 /// The data collected for one call, and the requests for more.
 #[derive(Debug, Default)]
@@ -93,10 +93,34 @@ pub(crate) struct Data {
     sends_none: bool,
     /// Files that must be polled before the call is repeated.
     to_poll: Vec<(Polled, Arc<Borrowed>)>,
-    polled: HashMap<Polled, i16>,
+    polled: BTreeMap<Polled, i16>,
 }
 
 impl Data {
+    /// Empties all lists, but keeps their memory.
+    fn clear(&mut self) {
+        self.end_attempt();
+        self.have.clear();
+        self.installs.clear();
+        self.lent.clear();
+        self.found.clear();
+        self.polled.clear();
+        (self.came, self.ends, self.set) = (None, None, None);
+        (self.bytes, self.rounds, self.sends_none) = (0, 0, false);
+    }
+
+    /// Drops what an attempt of the step has requested and written.
+    fn end_attempt(&mut self) {
+        self.writes.clear();
+        self.need.bytes.clear();
+        self.need.descriptors.clear();
+        self.need.ranges.clear();
+        self.wanted.clear();
+        self.to_poll.clear();
+        self.to_look.clear();
+        self.to_seek = None;
+    }
+
     fn lacks(&self) -> bool {
         !(self.wanted.is_empty()
             && self.to_poll.is_empty()
@@ -150,15 +174,7 @@ impl Gathered {
         if data.bytes > MAX_KEPT {
             return None;
         }
-        data.have.clear();
-        data.writes.clear();
-        let have = core::mem::take(&mut data.have);
-        let writes = core::mem::take(&mut data.writes);
-        *data = Data {
-            have,
-            writes,
-            ..Data::default()
-        };
+        data.clear();
         Some(this)
     }
 
@@ -174,13 +190,7 @@ impl Gathered {
 
     /// Clears the recorded requests and writes, because a new attempt of the step under the lock begins.
     pub(crate) fn begin(&self) {
-        let mut inner = self.data();
-        inner.writes.clear();
-        inner.need = Need::default();
-        inner.wanted.clear();
-        inner.to_poll.clear();
-        inner.to_look.clear();
-        inner.to_seek = None;
+        self.data().end_attempt();
     }
 
     /// Drops all copies, since the call has transferred a piece. The next piece gets the full limits again.
@@ -200,7 +210,7 @@ impl Gathered {
     pub(crate) fn take_polled<'a>(
         &self,
         files: impl Iterator<Item = (Polled, &'a Arc<Borrowed>)> + Clone,
-    ) -> Option<HashMap<Polled, i16>> {
+    ) -> Option<BTreeMap<Polled, i16>> {
         let mut inner = self.data();
         if files.clone().all(|(at, _)| inner.polled.contains_key(&at)) {
             return Some(core::mem::take(&mut inner.polled));
@@ -321,10 +331,12 @@ impl Gathered {
         });
     }
 
-    /// Takes the descriptors of a poll that must be looked up, and returns what the devices lack besides memory.
-    pub(crate) fn other_needs(&self) -> (Vec<i32>, Need) {
+    /// Takes the descriptors of a poll that must be looked up, and the sets among which a set must be sought. Returns
+    /// what the devices lack besides memory.
+    pub(crate) fn other_needs(&self) -> (Vec<i32>, Option<KnownSets>, Need) {
         let mut inner = self.data();
-        (core::mem::take(&mut inner.to_look), inner.need.clone())
+        let to_look = core::mem::take(&mut inner.to_look);
+        (to_look, inner.to_seek.take(), inner.need.clone())
     }
 
     /// If the call's last step lacked nothing, returns the files of a poll that were looked up for it.

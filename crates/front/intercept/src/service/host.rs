@@ -450,8 +450,7 @@ impl<'a> Call<'a> {
         if let Err(e) = self.gathered.gather(may, memory, expected) {
             self.unreadable(e);
         }
-        let (to_look, need) = self.gathered.other_needs();
-        let sets = self.gathered.data().to_seek.take();
+        let (to_look, sets, need) = self.gathered.other_needs();
         let has_looked = !(to_look.is_empty() && need.descriptors.is_empty()) || sets.is_some();
         if let Some(sets) = sets {
             self.seek_set(may, sets);

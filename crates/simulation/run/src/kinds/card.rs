@@ -439,34 +439,42 @@ impl Kind for CardFiles {
         run.cards.files.remove(&file);
         run.show_cards();
     }
+}
 
-    fn next_tick(&self, run: &Run) -> Option<u64> {
-        let cards = run.cards.all.iter();
-        let waits = !run.clock.follows_programs();
+impl Run {
+    /// Returns when a card's work is due next, by the run's clock in nanoseconds.
+    pub(crate) fn next_card_tick(&self) -> Option<u64> {
+        let cards = self.cards.all.iter();
+        let waits = !self.clock.follows_programs();
         cards.filter_map(|card| card.next_tick(waits)).min()
     }
 
-    fn tick(&mut self, run: &mut Run, now_ns: u64) {
-        for at in 0..run.cards.all.len() {
-            let Some(card) = run.cards.all.get_mut(at) else {
+    /// Lets the cards do the work that is due.
+    pub(crate) fn tick_cards(&mut self, now_ns: u64) {
+        if self.next_card_tick().is_none_or(|due| due > now_ns) {
+            return;
+        }
+        for at in 0..self.cards.all.len() {
+            let Some(card) = self.cards.all.get_mut(at) else {
                 return;
             };
-            card.read_piece(&mut run.memory);
+            card.read_piece(&mut self.memory);
             let outputs = card.outputs.iter();
             let acknowledged = outputs.inspect(|output| output.screen.sink().acknowledge());
             let rooms: Vec<bool> = acknowledged.map(Output::has_room).collect();
-            let memory = &mut card.memory.with(&mut run.memory);
+            let memory = &mut card.memory.with(&mut self.memory);
             let has_room = |crtc: usize| rooms.get(crtc).is_some_and(|room| *room);
             card.card.advance(now_ns, memory, &has_room);
             if let Some(comes) = card.presence_at(now_ns) {
-                run.plug_monitors(at, None, comes);
+                self.plug_monitors(at, None, comes);
             }
         }
-        run.show_cards();
-        for card in &mut run.cards.all {
-            card.look_again(&run.memory, false);
-            run.waits.changed.append(&mut card.readable);
+        self.show_cards();
+        for card in &mut self.cards.all {
+            card.look_again(&self.memory, false);
+            self.waits.changed.append(&mut card.readable);
         }
+        self.after_call();
     }
 }
 
