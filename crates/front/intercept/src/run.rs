@@ -1,6 +1,6 @@
 //! Runs a program from start to end.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread::Builder;
@@ -60,7 +60,6 @@ pub fn run(
         guard,
         powers,
         held: Arc::new(Held::new().into()),
-        mapping: HashSet::new().into(),
         range,
         holds: false.into(),
         outside: false.into(),

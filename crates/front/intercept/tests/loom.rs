@@ -99,6 +99,7 @@ mod kernel {
 mod process {
     #[derive(Clone, Debug)]
     pub(crate) struct Notif {
+        pub(crate) id: u64,
         pub(crate) tid: u32,
         pub(crate) nr: i64,
     }
@@ -136,7 +137,11 @@ use pool::{Admission, Part, Pool, Watch};
 use process::Notif;
 use serve::Job;
 
-const CALL: Notif = Notif { tid: 7, nr: 16 };
+const CALL: Notif = Notif {
+    id: 70,
+    tid: 7,
+    nr: 16,
+};
 
 /// Explores interleavings with a limited number of preemptions, since three threads have too many.
 fn model(preemptions: usize, of: impl Fn() + Send + Sync + 'static) {
@@ -288,6 +293,47 @@ fn held_back_call_runs_after_its_predecessor() {
         worker.join().unwrap();
         assert_eq!(served.load(Ordering::Acquire), 2);
         assert!(!pool.is_busy());
+    });
+}
+
+/// Thread 5 opens a file after the program's thread of call 70 has ended.
+#[test]
+fn work_for_ended_threads_is_known() {
+    loom::model(|| {
+        let has_ended = |id| id == CALL.id;
+        let live = Notif { id: 71, ..CALL };
+        let pool = Pool::of_at_most(64);
+        let take_up = |tid, n: &Notif| {
+            kernel::TID.set(tid);
+            pool.hand_over(n.tid, Job::serve(n.clone()));
+            let Part::Work(work, _) = pool.next() else {
+                panic!("a call was handed over");
+            };
+            kernel::TID.set(5);
+            work
+        };
+        kernel::TID.set(1);
+        let Part::Receive(term) = pool.next() else {
+            panic!("a receiver is wanted first");
+        };
+        kernel::TID.set(5);
+        assert!(!pool.works_for_ended(has_ended));
+        pool.step_in(&CALL);
+        assert!(pool.works_for_ended(has_ended), "the receiver");
+        kernel::TID.set(1);
+        assert!(!pool.works_for_ended(has_ended), "the caller itself");
+        kernel::TID.set(5);
+        assert!(pool.step_out(term).is_none());
+        assert!(!pool.works_for_ended(has_ended), "its call is over");
+        let other = take_up(1, &live);
+        let waits = take_up(2, &CALL);
+        assert!(!pool.works_for_ended(has_ended), "thread 2 waits");
+        let works = take_up(1, &CALL);
+        assert!(pool.works_for_ended(has_ended), "another thread");
+        for work in [other, waits, works] {
+            pool.done(work);
+        }
+        kernel::TID.set(2);
     });
 }
 

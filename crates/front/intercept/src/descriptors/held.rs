@@ -412,6 +412,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ofd::range;
     use super::*;
 
     impl Held {
@@ -586,6 +587,28 @@ mod tests {
         assert_eq!(collect(&mut held), [Given::File(FileId(1))]);
         drop((a, c));
         assert_eq!(collect(&mut held).len(), 2);
+    }
+
+    /// The kernel sends the event of a close before it releases the lock. A check in between finds nothing, and the
+    /// next one comes later. A program that has waited for the close does not wait for that check.
+    #[test]
+    fn a_close_is_found_after_a_check_in_its_midst() {
+        let _alone = crate::kernel::alone();
+        let memfd = raw::memfd(c"held").expect("memfd");
+        let mut held = Held::new();
+        let given = Given::Mapping(FileId(1), Tag(1));
+        let (made, id, byte) = held.make(memfd.as_fd(), libc::O_RDWR, given).expect("made");
+        drop(raw::reopen(memfd.as_fd(), libc::O_RDWR).expect("an event"));
+        assert_eq!(collect(&mut held), []);
+        let far = Instant::now() + RECHECK_LIMIT * 1000;
+        let inode = held.inodes.get_mut(&id).expect("known");
+        inode.doubt.as_mut().expect("an event").next = far;
+        let mut released = range(libc::F_UNLCK, byte, 1);
+        raw::ofd_lock(made.as_fd(), libc::F_OFD_SETLK, &mut released).expect("released");
+        assert_eq!(collect(&mut held), [], "the next check is not due");
+        let mut gone = Vec::new();
+        held.collect(CheckScope::Since(Instant::now()), &mut gone);
+        assert_eq!(gone, [given]);
     }
 
     #[test]

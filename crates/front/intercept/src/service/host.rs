@@ -14,9 +14,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll};
 
 use crate::descriptors::{Held, LockTable, Table};
-use crate::kernel::{
-    Borrowed, MayBlock, OpenFile, Procs, RunLock, Thread, lock, may_block, procs, raw,
-};
+use crate::kernel::{Borrowed, MayBlock, OpenFile, Procs, RunLock, Thread, lock, procs, raw};
 use crate::memory::{Copier, Ready, maps_file, user_range};
 use crate::note::Note;
 use crate::process::{FdRange, Guard, Listener, Notif, Powers, STANDARD, reap};
@@ -28,11 +26,6 @@ use vb3_frontend::{CallId, Descriptor, Detail, Errno, FdIdentity, NumberAt, Orig
 /// program opens between the search for the number and its use get these lower numbers, as long as the files are
 /// fewer than this.
 const ROOM: u32 = 64;
-
-/// Interval of checks whether the mmap calls of ended threads are over, and maximum number of checks.
-/// No other process can delay a thread's mmap, so it is over soon.
-const MAPPING_CHECK_INTERVAL: Duration = Duration::from_millis(1);
-const MAX_MAPPING_CHECKS: u32 = 500;
 
 /// The source of an event in the supervisor's epoll set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,8 +165,6 @@ pub(crate) struct Host {
     pub(crate) procs: Procs,
     pub(crate) guard: Guard,
     pub(crate) held: Arc<Mutex<Held>>,
-    /// Ids of the mmap calls for which a thread of the supervisor holds a buffer's descriptor.
-    pub(crate) mapping: Mutex<HashSet<u64>>,
     pub(crate) range: FdRange,
     /// Whether programs may hold a device file, a buffer, or a node that was opened with O_PATH. Changes only under
     /// the lock of all devices.
@@ -193,18 +184,6 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn memory_of<'m>(&self, may: &'m MayBlock, tid: u32) -> Copier<'m> {
         Copier::new(may, self.powers.memory(), tid)
-    }
-
-    /// Waits until no thread of the supervisor holds a descriptor for the mmap of an ended thread. If a program has
-    /// waited for the end of a process, it may expect that the files of this process are closed.
-    pub(crate) fn await_ended_mappings(&self, may: &MayBlock) {
-        let has_ended = |id: &u64| !self.listener.is_valid(*id);
-        for _ in 0..MAX_MAPPING_CHECKS {
-            if !lock(&self.mapping).iter().any(has_ended) {
-                return;
-            }
-            may_block::sleep(may, MAPPING_CHECK_INTERVAL);
-        }
     }
 
     /// Reads the list of all locks if a check of programs' files needs it. This takes milliseconds if

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use vb3_frontend::Errno;
 
-use crate::descriptors::{LockCall, Target, Watched};
+use crate::descriptors::{CheckScope, LockCall, Target, Watched};
 use crate::kernel::raw;
 use crate::process::Reply;
 use crate::service::{Call, Served, Server, Verdict};
@@ -144,7 +144,7 @@ impl Server<'_> {
     }
 
     fn forget_ended(&mut self) {
-        self.process_ends();
+        self.process_ends(CheckScope::Due);
         let has_ended = |process: &u32| {
             let found = raw::stat(format!("/proc/{process}"), 0);
             !self.host.procs.remembers(*process) && found.is_err()

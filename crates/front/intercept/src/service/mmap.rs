@@ -90,10 +90,8 @@ impl Supervisor<'_> {
                 return Err(Reply::Fail(libc::EPERM));
             }
         };
-        lock(&self.host.mapping).insert(n.id);
-        let asked = self.step(may, |server| {
-            server.map(n, file, &args, flags & libc::O_ACCMODE)
-        });
+        let mode = flags & libc::O_ACCMODE;
+        let asked = self.step(may, |server| server.map(n, file, &args, mode));
         // On a failure, dropping `fd` ends the open file, and its end is reported. In the kernel, the calling
         // thread itself installs the descriptor, so `add_fd` may wait for the thread.
         let mut offset = 0;
@@ -101,7 +99,6 @@ impl Supervisor<'_> {
             offset = at;
             self.host.listener.add_fd(n.id, fd.as_fd(), None, true)
         });
-        lock(&self.host.mapping).remove(&n.id);
         let is_lost = self.call_instead(may, n, stopped, installed, |fd| {
             let file = fd | u64::from(PASS) << 32;
             let args = [n.arg(0), n.arg(1), n.arg(2), n.arg(3), file, offset];

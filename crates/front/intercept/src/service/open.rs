@@ -1,8 +1,9 @@
 //! Serves open, openat, openat2, creat, readlink and readlinkat.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use crate::descriptors::{Given, files};
+use crate::descriptors::{CheckScope, Given, files};
 use crate::kernel::{MayBlock, lock, may_block, nr, procs, raw};
 use crate::process::Reply;
 use crate::service::places::{Place, path_args};
@@ -16,6 +17,9 @@ use vb3_frontend::{Errno, NodeId};
 const OPEN_HOW: u64 = 24;
 /// Flags of open that the new open file keeps (as F_GETFL returns them).
 const KEPT: i32 = libc::O_ACCMODE | libc::O_NONBLOCK | libc::O_APPEND | libc::O_ASYNC;
+/// Interval of checks whether the calls of ended threads are over, and maximum number of checks.
+const ENDED_CHECK_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_ENDED_CHECKS: u32 = 100;
 
 impl Supervisor<'_> {
     pub(crate) fn open(&self, may: &mut MayBlock, n: &Call<'_>) -> Served {
@@ -56,6 +60,20 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Waits until no thread of the supervisor works on a call of an ended thread. Such a call holds the memory of the
+    /// ended process while it copies, and with it the device files that the process has mapped; and a file, while it
+    /// identifies or maps it. If a program has waited for the end of the process, it may expect that the files are
+    /// closed.
+    fn await_ended(&self, may: &MayBlock) {
+        let has_ended = |id| !self.host.listener.is_valid(id);
+        for _ in 0..MAX_ENDED_CHECKS {
+            if !self.pool.works_for_ended(has_ended) {
+                return;
+            }
+            may_block::sleep(may, ENDED_CHECK_INTERVAL);
+        }
+    }
+
     fn open_node(&self, may: &mut MayBlock, n: &Call<'_>, node: usize, flags: i32) -> Served {
         let cloexec = flags & libc::O_CLOEXEC != 0;
         if flags & libc::O_DIRECTORY != 0 {
@@ -75,9 +93,10 @@ impl Supervisor<'_> {
         }
         let spec = self.nodes.get(node).ok_or(Errno(libc::ENODEV))?;
         let memfd = files::empty_node(spec)?;
-        self.host.await_ended_mappings(may);
         // Handles earlier closes first: a device that was closed before this open must be free.
-        self.step(may, Server::process_ends);
+        self.await_ended(may);
+        let scope = CheckScope::Since(n.gathered.came());
+        self.step(may, |server| server.process_ends(scope));
         self.host.read_locks(may);
         let opened = self.step(may, |server| {
             let call = Call::new(&self.host, n);
@@ -155,7 +174,7 @@ impl Server<'_> {
         memfd: BorrowedFd<'_>,
         flags: i32,
     ) -> Result<OwnedFd, Errno> {
-        self.process_lock_list();
+        self.collect_all(CheckScope::Since(n.gathered.came()));
         let file = self.backend.open(id, flags, n.origin())?;
         let mut kept = flags & KEPT;
         if flags & libc::O_ACCMODE == libc::O_ACCMODE {

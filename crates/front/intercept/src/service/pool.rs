@@ -112,6 +112,8 @@ pub(crate) enum Admission {
 
 #[derive(Debug)]
 struct At {
+    /// The id of the call.
+    id: u64,
     pid: u32,
     nr: i64,
     /// The supervisor's thread that does the job.
@@ -194,11 +196,12 @@ impl Inner {
         self.busy(pid) < (left / 4).max(1)
     }
 
-    /// Records that thread `tid` of the supervisor begins a job.
-    fn begin(&mut self, tid: u32, pid: u32, nr: i64) -> Work {
+    /// Records that thread `tid` of the supervisor begins a job: the call `id`, with the system call number `nr`.
+    fn begin(&mut self, tid: u32, pid: u32, (id, nr): (u64, i64)) -> Work {
         self.next += 1;
         let since = Instant::now();
         let at = At {
+            id,
             pid,
             nr,
             tid,
@@ -237,8 +240,9 @@ pub(crate) struct Pool {
     work: Condvar,
     closed: Condvar,
     watch: Watch,
-    /// The id of the program's thread whose call the receiver serves, and (`nr`) the call's system call number.
+    /// The program's thread whose call the receiver serves, the call's id, and its system call number.
     tid: AtomicU32,
+    id: AtomicU64,
     nr: AtomicU64,
     /// Number of busy threads besides the receiver.
     busy: AtomicUsize,
@@ -271,7 +275,7 @@ impl Pool {
                 return Part::Receive(Term::of(self.watch.state.load(Ordering::Acquire)));
             }
             if let Some((pid, job)) = inner.jobs.pop_front() {
-                let work = inner.begin(own_tid(), pid, job.notif.nr);
+                let work = inner.begin(own_tid(), pid, (job.notif.id, job.notif.nr));
                 self.busy.store(inner.at.len(), Ordering::Release);
                 return Part::Work(work, job);
             }
@@ -309,6 +313,7 @@ impl Pool {
     /// Records that the receiver begins a call. Returns true if the caller must wake the clock.
     pub(crate) fn step_in(&self, n: &Notif) -> bool {
         self.tid.store(n.tid, Ordering::Relaxed);
+        self.id.store(n.id, Ordering::Relaxed);
         self.nr.store(n.nr.cast_unsigned(), Ordering::Relaxed);
         self.watch.step_in()
     }
@@ -323,6 +328,25 @@ impl Pool {
             return None;
         }
         lock(&self.inner).left.remove(&term.0)
+    }
+
+    /// Returns whether another thread of the supervisor works on a call whose thread has ended, by `has_ended`. Such a
+    /// call may still hold the files and the memory of the ended process. Threads that wait in a system call do not
+    /// count: they might wait for long.
+    pub(crate) fn works_for_ended(&self, has_ended: impl Fn(u64) -> bool) -> bool {
+        let inner = lock(&self.inner);
+        let receives = self.watch.state.load(Ordering::Acquire) % 2 == 1;
+        let receiver = receives.then(|| (inner.receiver, self.id.load(Ordering::Relaxed)));
+        let others = inner.at.values().map(|at| (at.tid, at.id));
+        let is_other = |(tid, _): &(u32, u64)| *tid != own_tid();
+        let all: Vec<(u32, u64)> = receiver
+            .into_iter()
+            .chain(others)
+            .filter(is_other)
+            .collect();
+        drop(inner);
+        let mut all = all.into_iter();
+        all.any(|(tid, id)| has_ended(id) && blocked_waits(tid).is_none())
     }
 
     /// Returns whether any thread but the receiver has a job, stalled or not.
@@ -348,7 +372,7 @@ impl Pool {
         if !inner.waits_long(pid) {
             return Admission::Serve;
         }
-        self.pass_on(&mut inner, state, pid, n.nr);
+        self.pass_on(&mut inner, state, pid, (n.id, n.nr));
         if inner.idle == 0 {
             Admission::ServeShort
         } else {
@@ -357,14 +381,14 @@ impl Pool {
     }
 
     /// Lets another thread become the receiver, unless the receiver's state is no longer `state`.
-    fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, nr: i64) {
+    fn pass_on(&self, inner: &mut Inner, state: u64, pid: u32, call: (u64, i64)) {
         let next = Term::of(state).next();
         let (done, seen) = (Ordering::AcqRel, Ordering::Acquire);
         let now = &self.watch.state;
         if now.compare_exchange(state, next, done, seen).is_err() {
             return;
         }
-        let work = inner.begin(inner.receiver, pid, nr);
+        let work = inner.begin(inner.receiver, pid, call);
         inner.left.insert(Term::of(state).0, work);
         inner.receiver_wanted = true;
         self.busy.store(inner.at.len(), Ordering::Release);
@@ -407,8 +431,9 @@ impl Pool {
         let since = inner.seen_at.map_or(Duration::ZERO, |at| at.elapsed());
         if is_at_a_call && since >= RECEIVER_INTERVAL && !inner.receiver_lacks_cpu() {
             let pid = pid_of(self.tid.load(Ordering::Relaxed));
+            let id = self.id.load(Ordering::Relaxed);
             let nr = self.nr.load(Ordering::Relaxed).cast_signed();
-            self.pass_on(&mut inner, state, pid, nr);
+            self.pass_on(&mut inner, state, pid, (id, nr));
         }
         inner.note_stalls(note);
         let active = is_at_a_call || moved || expects_calls || inner.receiver_wanted;

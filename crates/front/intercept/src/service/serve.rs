@@ -372,8 +372,8 @@ impl Server<'_> {
     }
 
     /// Handles all ends of processes and files up to now. If a program has waited for a process's end, the
-    /// process's pidfd has an event by now.
-    pub(crate) fn process_ends(&mut self) {
+    /// process's pidfd has an event by now. `scope` says which files are checked.
+    pub(crate) fn process_ends(&mut self, scope: CheckScope) {
         // Some events stay pending and are returned again, so the number of rounds is limited.
         let most = self.pending.slots.len() + self.host.procs.count();
         for _ in 0..=most / Events::AT_ONCE {
@@ -385,12 +385,12 @@ impl Server<'_> {
         // is not reported, so the kernel is asked about their calls. It is not asked about other calls: for each
         // query, the kernel searches all waiting calls.
         self.give_up_invalid(self.pending.unfollowed.iter().copied().collect());
-        self.process_lock_list();
+        self.collect_all(scope);
     }
 
-    /// Handles the ends of files that the list of locks shows, if the list was read.
-    pub(crate) fn process_lock_list(&mut self) {
-        self.collect_at_most(usize::MAX, CheckScope::Due);
+    /// Handles the ends of all files that a check finds, also by the list of locks if it was read.
+    pub(crate) fn collect_all(&mut self, scope: CheckScope) {
+        self.collect_at_most(usize::MAX, scope);
     }
 
     fn thread_ended(&mut self, tid: u32) {
