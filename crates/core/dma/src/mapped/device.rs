@@ -2,7 +2,7 @@
 
 use super::MapDirection;
 use super::guard::Mapped;
-use super::memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};
+use super::memory::{Held, InRuns, Mappable, OwnedMemory, Raw};
 use crate::mapper::{Facts, Wanted};
 use crate::{Attrs, Caching, DmaOps as _, Error, Locks, Mapper, Platform, Segment};
 use alloc::sync::Arc;
@@ -136,7 +136,7 @@ impl<H: MapperRef> DmaDevice<H> {
     #[inline]
     pub fn map<M, D>(&self, memory: M, _direction: D) -> Result<Mapped<H, M, D>, Error>
     where
-        M: Mappable<H::Platform> + OneRun,
+        M: Mappable<H::Platform>,
         D: MapDirection,
     {
         self.map_any(memory)
@@ -159,7 +159,7 @@ impl<H: MapperRef> DmaDevice<H> {
 
     fn map_any<M, D>(&self, memory: M) -> Result<Mapped<H, M, D>, Error>
     where
-        M: Mappable<H::Platform>,
+        M: Held<H::Platform>,
         D: MapDirection,
     {
         let (mapper, facts) = (self.mapper(), &self.facts);

@@ -2,7 +2,7 @@
 
 use super::MapDirection;
 use super::device::{MapperOf, MapperRef};
-use super::memory::{Mappable, OneRun};
+use super::memory::{Held, Mappable};
 use crate::{Attrs, DmaAddr, DmaOps, DmaSegment, Error, Mapping, Platform, SyncFor, Vmap};
 use core::fmt;
 use core::marker::PhantomData;
@@ -15,7 +15,7 @@ use core::sync::atomic::AtomicU8;
 /// It is `Send` and `Sync` if the reference to the mapper, the memory and the platform's devices
 /// are.
 #[must_use = "memory is unmapped when its `Mapped` is dropped"]
-pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> {
+pub struct Mapped<H: MapperRef, M: Held<H::Platform>, D: MapDirection> {
     host: H,
     /// `None` only during `unmap` or a hand-over.
     held: Option<(M, Mapping<H::Platform>)>,
@@ -24,7 +24,7 @@ pub struct Mapped<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> {
 
 /// Mapped memory whose bytes the CPU owns until [`into_device`](Self::into_device). Otherwise as [`Mapped`].
 #[must_use = "memory is unmapped when its `CpuOwned` is dropped"]
-pub struct CpuOwned<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection>(Mapped<H, M, D>);
+pub struct CpuOwned<H: MapperRef, M: Held<H::Platform>, D: MapDirection>(Mapped<H, M, D>);
 
 /// A failed hand-over between CPU and device. The memory's owner has not changed.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ impl<M> From<NotHandedOver<M>> for Error {
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> fmt::Debug for Mapped<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> fmt::Debug for Mapped<H, M, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let device = self.held.as_ref().map(|(_, mapping)| mapping.device());
         f.debug_struct("Mapped")
@@ -61,7 +61,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> fmt::Debug for Map
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Drop for Mapped<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> Drop for Mapped<H, M, D> {
     #[inline]
     fn drop(&mut self) {
         let mapper = self.host.mapper();
@@ -80,7 +80,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Drop for Mapped<H,
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     #[inline]
     pub(super) const fn new(host: H, memory: M, mapping: Mapping<H::Platform>) -> Self {
         Self {
@@ -132,7 +132,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H, M, D> {
+impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     /// Returns the device's address of the first byte. The other bytes follow it, in one run.
     #[must_use]
     #[inline]
@@ -141,7 +141,7 @@ impl<H: MapperRef, M: Mappable<H::Platform> + OneRun, D: MapDirection> Mapped<H,
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     /// Returns the runs that the device sees, in order.
     #[must_use]
     pub fn segments(&self) -> &[DmaSegment] {
@@ -167,7 +167,7 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Mapped<H, M, D> {
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> fmt::Debug for CpuOwned<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> fmt::Debug for CpuOwned<H, M, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("CpuOwned").field(&self.0).finish()
     }
@@ -177,14 +177,14 @@ impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> fmt::Debug for Cpu
 /// what the CPU has written since.
 const UNMAP_FROM_CPU: Attrs = Attrs::SKIP_CPU_SYNC;
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> Drop for CpuOwned<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> Drop for CpuOwned<H, M, D> {
     fn drop(&mut self) {
         // After an `unmap` or a hand-over, nothing is left to unmap. On failure, the layer quarantines the memory.
         let _ = self.0.take(UNMAP_FROM_CPU);
     }
 }
 
-impl<H: MapperRef, M: Mappable<H::Platform>, D: MapDirection> CpuOwned<H, M, D> {
+impl<H: MapperRef, M: Held<H::Platform>, D: MapDirection> CpuOwned<H, M, D> {
     /// Unmaps, and returns the memory.
     ///
     /// # Errors

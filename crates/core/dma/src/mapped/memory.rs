@@ -12,7 +12,7 @@ mod sealed {
     use crate::mapper::Extent;
     use crate::{Attrs, Platform, Segment};
 
-    /// The memory behind a [`Mappable`](super::Mappable).
+    /// Where the memory of a mapping is.
     #[derive(Debug)]
     #[expect(private_interfaces, reason = "only this crate names the type")]
     pub enum Source<'a> {
@@ -22,7 +22,8 @@ mod sealed {
         Freed,
     }
 
-    pub trait Sealed<P: Platform> {
+    /// Memory that a mapping holds: a [`Mappable`](super::Mappable), or [`InRuns`](super::InRuns) of one.
+    pub trait Held<P: Platform> {
         /// Whether the memory's owner may reuse it as soon as the mapping ends.
         const IS_RAW: bool = false;
         /// Attributes of the mapping.
@@ -32,7 +33,7 @@ mod sealed {
     }
 }
 
-pub(super) use sealed::Source;
+pub(super) use sealed::{Held, Source};
 
 impl Source<'_> {
     pub(super) fn map<P: Platform, L: Locks>(
@@ -66,24 +67,20 @@ impl Source<'_> {
     }
 }
 
-/// Memory that [`DmaDevice::map`](super::DmaDevice::map) takes: [`OwnedMemory`], `&OwnedMemory` and `&Memory`.
-pub trait Mappable<P: Platform>: sealed::Sealed<P> {}
+/// Memory that [`DmaDevice::map`](super::DmaDevice::map) takes: [`OwnedMemory`], `&OwnedMemory` and `&Memory`. After
+/// `map`, the device sees it as one run of addresses.
+pub trait Mappable<P: Platform>: Held<P> {}
 
-impl<P: Platform, M: sealed::Sealed<P>> Mappable<P> for M {}
-
-/// Memory that a device sees as one run of addresses.
-pub trait OneRun {}
-
-impl OneRun for Raw {}
-impl<P: Platform> OneRun for &Memory<P> {}
-impl<H: MapperRef> OneRun for OwnedMemory<H> {}
-impl<H: MapperRef> OneRun for &OwnedMemory<H> {}
+impl<P: Platform> Mappable<P> for Raw {}
+impl<P: Platform> Mappable<P> for &Memory<P> {}
+impl<H: MapperRef> Mappable<H::Platform> for OwnedMemory<H> {}
+impl<H: MapperRef> Mappable<H::Platform> for &OwnedMemory<H> {}
 
 /// Memory that [`map_runs`](super::DmaDevice::map_runs) maps, and that a device may see as several runs of addresses.
 #[derive(Debug)]
 pub struct InRuns<M>(pub M);
 
-impl<P: Platform, M: sealed::Sealed<P>> sealed::Sealed<P> for InRuns<M> {
+impl<P: Platform, M: Mappable<P>> Held<P> for InRuns<M> {
     const IS_RAW: bool = M::IS_RAW;
     const ATTRS: Attrs = Attrs::empty();
 
@@ -96,7 +93,7 @@ impl<P: Platform, M: sealed::Sealed<P>> sealed::Sealed<P> for InRuns<M> {
 #[derive(Clone, Copy, Debug)]
 pub struct Raw(pub(super) Segment);
 
-impl<P: Platform> sealed::Sealed<P> for Raw {
+impl<P: Platform> Held<P> for Raw {
     const IS_RAW: bool = true;
 
     #[inline]
@@ -105,7 +102,7 @@ impl<P: Platform> sealed::Sealed<P> for Raw {
     }
 }
 
-impl<P: Platform> sealed::Sealed<P> for &Memory<P> {
+impl<P: Platform> Held<P> for &Memory<P> {
     fn source(&self) -> Source<'_> {
         Source::Memory(&self.extent, self.is_writable())
     }
@@ -193,7 +190,7 @@ impl<H: MapperRef> OwnedMemory<H> {
     }
 }
 
-impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
+impl<H: MapperRef> Held<H::Platform> for OwnedMemory<H> {
     fn source(&self) -> Source<'_> {
         match &self.memory {
             Some(memory) => Source::Memory(&memory.extent, memory.is_writable()),
@@ -202,8 +199,8 @@ impl<H: MapperRef> sealed::Sealed<H::Platform> for OwnedMemory<H> {
     }
 }
 
-impl<H: MapperRef> sealed::Sealed<H::Platform> for &OwnedMemory<H> {
+impl<H: MapperRef> Held<H::Platform> for &OwnedMemory<H> {
     fn source(&self) -> Source<'_> {
-        sealed::Sealed::source(*self)
+        Held::source(*self)
     }
 }

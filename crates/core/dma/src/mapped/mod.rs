@@ -79,7 +79,7 @@ mod ring;
 pub use coherent::Coherent;
 pub use device::{DmaDevice, MapperRef};
 pub use guard::{CpuOwned, CpuView, Mapped, NotHandedOver};
-pub use memory::{InRuns, Mappable, OneRun, OwnedMemory, Raw};
+pub use memory::{InRuns, Mappable, OwnedMemory, Raw};
 pub use ring::{Element, Ring};
 
 use crate::Direction;
