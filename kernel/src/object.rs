@@ -14,7 +14,7 @@ use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicPtr, Ordering};
 use vb3_dma::{Attrs, Direction, DmaAddr, DmaOps};
 use vb3_dmabuf::{Attachment, Cx, Error, Shared, Spec};
-use vb3_plane::{Due, HintSkip, contig, due};
+use vb3_plane::{contig, due};
 
 /// Allocated memory, with the devices attached to it.
 pub type Exporter = Shared<Linux, List<Attachment<Linux>>>;
@@ -262,7 +262,7 @@ impl Object {
             Self::User(u) => (true, u.memory.direction()),
             Self::Import(i) => (false, i.direction),
         };
-        let (prepare, finish) = due(needs_sync, direction, HintSkip::empty());
-        c_int::from(prepare == Due::Sync) | (c_int::from(finish == Due::Sync) << 1)
+        let (prepare, finish) = due(needs_sync, direction);
+        c_int::from(prepare) | (c_int::from(finish) << 1)
     }
 }

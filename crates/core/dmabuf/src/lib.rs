@@ -72,7 +72,7 @@
 //! | order | lock of | held during |
 //! |---|---|---|
 //! | 1 | one memory | [`Buffers::with_memory`], [`Buffers::inspect`], each call that names the memory |
-//! | 2 | all sync files and timelines | [`Buffers::with_fences`]. A device's access to a memory takes this lock only if a program has asked for its fence, or if another device uses the memory |
+//! | 2 | all sync files and timelines | [`Buffers::with_fences`]. A device's access to a memory takes this lock only if a program has asked for its fence |
 //! | 3 | one entry for a dma-buf or an import; the list of changes; vacant slots | a few instructions |
 //! | 4 | the host's placer, observer and DMA layer | their own work |
 //!

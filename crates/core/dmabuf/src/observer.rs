@@ -1,5 +1,9 @@
 //! Events that a host observes, and the context of each call.
 
+#[cfg(feature = "alloc")]
+use crate::MemoryId;
+#[cfg(feature = "alloc")]
+use crate::fence::{Owner, Usage};
 use vb3_dma::{DmaOps, SyncFor};
 
 /// The events of sharing. Every method has a default; `()` observes nothing.
@@ -49,6 +53,21 @@ pub trait Observer<O: DmaOps> {
     ///
     /// `stale_bytes` is the result of [`stale_bytes`](Self::stale_bytes), and never `Some(0)`.
     fn missing_sync(&self, dev: O::Device, tag: u64, sync: SyncFor, stale_bytes: Option<u64>) {}
+
+    /// The first party accessed `memory` while the second one, a device, used it. With each party is its access: a read
+    /// or a write. The first party is a device that was given the memory, or a program that announced the access.
+    #[cfg(feature = "alloc")]
+    fn early_access(
+        &self,
+        memory: MemoryId,
+        by: (Owner<O::Device>, Usage),
+        during: (Owner<O::Device>, Usage),
+    ) {
+    }
+
+    /// `dev` could not use `len_bytes` of a dma-buf of `memory`, as a plane of a queue that imported the dma-buf.
+    #[cfg(feature = "alloc")]
+    fn refused_import(&self, dev: O::Device, memory: MemoryId, len_bytes: u64) {}
 }
 
 impl<O: DmaOps> Observer<O> for () {}

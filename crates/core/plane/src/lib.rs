@@ -7,8 +7,8 @@
 //!
 //! # Who syncs when
 //!
-//! [`due`] decides for each buffer who syncs. The decision depends on the memory, the direction, and the
-//! cache hint of the buffer's QBUF. *Prepare* runs before the device uses the buffer, *finish* after:
+//! [`due`] decides for each buffer who syncs. The decision depends on the memory and the direction. The cache hint of
+//! the buffer's QBUF can omit a sync. *Prepare* runs before the device uses the buffer, *finish* after:
 //!
 //! | memory | prepare | finish | a cache hint |
 //! |---|---|---|---|
@@ -40,7 +40,7 @@
 //! |---|---|---|
 //! | 1 | one pinned range | its sync and copy |
 //! | 2 | [`vb3_dmabuf`](vb3_dmabuf#locks) | see there |
-//! | 3 | the counters; vacant slots of pinned ranges; the last refused import | a few instructions |
+//! | 3 | the counters; vacant slots of pinned ranges | a few instructions |
 //!
 //! No thread holds two locks of row 1. A thread holds no lock while the host allocates, pins or frees, so one
 //! queue's allocation does not delay other queues. `tests/loom.rs` runs two threads in all orders with at
@@ -60,9 +60,9 @@ mod memops;
 mod planes;
 mod user;
 
-pub use due::{Due, due};
+pub use due::due;
 pub use memops::{Allocator, ExportAccess, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
-pub use planes::{Cookie, Counters, Device, Plane, Planes, RefusedImport, UserRange, View};
+pub use planes::{Cookie, Counters, Device, Plane, Planes, View};
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

@@ -1,9 +1,9 @@
 //! Fences of a run: which devices wait for them, and which accesses should have waited.
 
 use crate::deadlock::Deadlocks;
+use crate::memory::Early;
 use crate::{Run, summary};
-use vb3_dmabuf::fence::{Early, Owner, Usage};
-use vb3_machine::Device;
+use vb3_dmabuf::fence::{Owner, Usage};
 use vb3_report::EarlyAccess;
 use vb3_v4l2::{Flow, Role, VideoDriver as _, Waiter};
 
@@ -64,24 +64,21 @@ impl Run {
 
     /// Records which program or driver accessed a buffer while a device had it.
     pub(super) fn note_early_accesses(&mut self) {
-        for early in self
-            .memory
-            .buffers()
-            .with_fences(|fences, _| fences.take_early())
-        {
-            let row = self.early_access(early);
+        for (early, times) in self.memory.host().take_early() {
+            let row = self.early_access(early, times);
             self.report.access_early(row);
         }
     }
 
-    fn early_access(&self, early: Early<Owner<Device>>) -> EarlyAccess {
+    fn early_access(&self, early: Early, times: u64) -> EarlyAccess {
         let node = |dma| format!("/dev/{}", self.device_name(dma));
         let (mut place, mut owner) = (summary::place(&self.nodes, early.memory.get()), None);
-        if let Owner::Device(dma) = early.owner {
+        let ((by, access), (used_by, owner_access)) = (early.by, early.during);
+        if let Owner::Device(dma) = used_by {
             owner = Some(node(dma));
             place = place.or_else(|| summary::import_place(&self.nodes, early.memory, dma));
         }
-        let (by, process, call) = match early.by {
+        let (by, process, call) = match by {
             Owner::Device(dma) => (node(dma), 0, "QBUF"),
             Owner::Driver => (String::new(), 0, "QBUF"),
             Owner::Program(process) => {
@@ -91,12 +88,12 @@ impl Run {
         };
         EarlyAccess {
             owner: owner.unwrap_or_default(),
-            owner_access: verb(early.owner_usage).to_owned(),
+            owner_access: verb(owner_access).to_owned(),
             by,
             process,
-            access: verb(early.usage).to_owned(),
+            access: verb(access).to_owned(),
             call: call.to_owned(),
-            times: early.times,
+            times,
             ..place.unwrap_or_default().early()
         }
     }

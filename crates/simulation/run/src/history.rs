@@ -213,7 +213,7 @@ impl Run {
     /// Reports refusals, each with the heap that would work.
     fn explain(&mut self, refusals: Vec<Refusal>) {
         // A call imports for one device and fails at the first refused import, so there is at most one.
-        let import = self.memory.take_refused_import();
+        let import = self.memory.host().take_refused_import();
         for mut refusal in refusals {
             let import = import.filter(|import| remedy::is_of(&self.nodes, import, &refusal));
             if let Some(import) = import.filter(|_| !self.report.has(&refusal)) {

@@ -1,9 +1,10 @@
 //! The memory of the run: one machine, its mapping layer and its planes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use vb3_dma::{DmaAddr, Mapper, SyncFor};
-use vb3_dmabuf::Observer;
+use vb3_dmabuf::fence::{Owner, Usage};
+use vb3_dmabuf::{MemoryId, Observer};
 use vb3_machine::Machine;
 use vb3_plane::{Cookie, Planes, View};
 use vb3_v4l2::{
@@ -34,16 +35,56 @@ pub(super) struct Missed {
 /// Maximum number of missing syncs kept until they are reported.
 const MAX_MISSED: usize = 4096;
 
-/// Records missing syncs. Also tells the planes how many bytes of a memory are stale.
+/// A device or a program, and its access to a memory.
+type Party = (Owner<vb3_machine::Device>, Usage);
+
+/// An access to memory while another device used it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Early {
+    pub(super) memory: MemoryId,
+    /// The party that accessed the memory.
+    pub(super) by: Party,
+    /// The device that used the memory.
+    pub(super) during: Party,
+}
+
+/// Maximum number of different early accesses kept until they are reported.
+const MAX_EARLY: usize = 1024;
+
+/// A dma-buf that a device could not use.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RefusedImport {
+    pub(super) device: vb3_machine::Device,
+    /// The memory of the dma-buf.
+    pub(super) memory: MemoryId,
+    /// Length of the plane that would have used it, in bytes.
+    pub(super) len_bytes: u64,
+}
+
+/// Records missing syncs, early accesses and the last refused import. Also tells the planes how many bytes of a memory
+/// are stale.
 #[derive(Debug, Default)]
 pub(super) struct Ear {
     missed: RefCell<Vec<Missed>>,
+    /// Early accesses, with their numbers.
+    early: RefCell<Vec<(Early, u64)>>,
+    refused: Cell<Option<RefusedImport>>,
 }
 
 impl Ear {
     /// Takes the missing syncs since the last call.
     pub(super) fn take(&self) -> Vec<Missed> {
         self.missed.take()
+    }
+
+    /// Takes the early accesses since the last call, each with its number.
+    pub(super) fn take_early(&self) -> Vec<(Early, u64)> {
+        self.early.take()
+    }
+
+    /// Takes the last refused import; `None` if there was none since the last call.
+    pub(super) fn take_refused_import(&self) -> Option<RefusedImport> {
+        self.refused.take()
     }
 }
 
@@ -65,6 +106,24 @@ impl Observer<Mapper<Machine>> for Ear {
                 times: 1,
             });
         }
+    }
+
+    fn early_access(&self, memory: MemoryId, by: Party, during: Party) {
+        let new = Early { memory, by, during };
+        let all = &mut *self.early.borrow_mut();
+        if let Some((_, times)) = all.iter_mut().find(|(early, _)| *early == new) {
+            *times = times.saturating_add(1);
+        } else if all.len() < MAX_EARLY {
+            all.push((new, 1));
+        }
+    }
+
+    fn refused_import(&self, device: vb3_machine::Device, memory: MemoryId, len_bytes: u64) {
+        self.refused.set(Some(RefusedImport {
+            device,
+            memory,
+            len_bytes,
+        }));
     }
 }
 

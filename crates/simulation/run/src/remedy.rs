@@ -3,7 +3,7 @@
 //! The solver, `vb3_machine::solve`, knows neither machines nor nodes. This module converts the machine's
 //! limits to the solver's needs, and the machine's memory to heaps.
 
-use crate::memory::RunMemory;
+use crate::memory::{RefusedImport, RunMemory};
 use crate::needs::Wants;
 use crate::node::Node;
 use crate::placer::{self, Area, runs};
@@ -11,7 +11,6 @@ use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Platform as _, Segment};
 use vb3_machine::solve::{Blamed, Heap, MemoryRequest, Needs, conflict, solve};
 use vb3_machine::{Device, Machine};
-use vb3_plane::RefusedImport;
 use vb3_report::{Demand, Refusal, Remedy};
 use vb3_v4l2::VideoDriver as _;
 
@@ -40,7 +39,7 @@ const MET_ELSEWHERE: [Constraint; 15] = [
 ];
 
 /// Returns whether a refusal comes from this import, and other memory would have helped.
-pub(super) fn is_of(nodes: &[Node], import: &RefusedImport<Device>, refusal: &Refusal) -> bool {
+pub(super) fn is_of(nodes: &[Node], import: &RefusedImport, refusal: &Refusal) -> bool {
     let node = nodes.iter().find(|node| node.dma == import.device);
     let mut met = MET_ELSEWHERE.iter().map(|constraint| constraint.name());
     refusal.errno != 0
@@ -57,7 +56,7 @@ fn name(node: &Node) -> String {
 pub(super) fn find(
     nodes: &[Node],
     memory: &RunMemory,
-    import: RefusedImport<Device>,
+    import: RefusedImport,
     refusal: &Refusal,
 ) -> Option<Remedy> {
     find_for(nodes, memory, import, (refusal, None))
@@ -67,7 +66,7 @@ pub(super) fn find(
 pub(super) fn find_for(
     nodes: &[Node],
     memory: &RunMemory,
-    import: RefusedImport<Device>,
+    import: RefusedImport,
     (refusal, card): (&Refusal, Option<(&str, Wants)>),
 ) -> Option<Remedy> {
     let seen = memory.buffers().inspect(import.memory, |shared| {

@@ -4,6 +4,7 @@
 use crate::holders::HeldBy;
 use crate::{Run, summary};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use vb3_dmabuf::{MemoryId, SlabKey};
 use vb3_frontend::{Client, FdIdentity};
 use vb3_machine::Device;
@@ -20,36 +21,42 @@ pub(super) struct UserPages {
     pub(super) memory: Option<MemoryId>,
 }
 
+/// Returns the length of a range of addresses in bytes.
+const fn len(addresses: &Range<u64>) -> u64 {
+    addresses.end.saturating_sub(addresses.start)
+}
+
 impl Run {
     /// Determines the file behind each new pinned range of a program's memory, once per range.
     pub(super) fn find_user_files(&mut self) {
-        let known = core::mem::take(&mut self.history.user_files);
-        let all = self.memory.user_ranges().map(|(id, range)| {
+        let files = &mut self.history.user_files;
+        let known = core::mem::take(files);
+        self.memory.user_ranges(|id, user, _, addresses| {
             let look = || {
-                let (dev, ino) = range.user.file_at(range.addr, range.len_bytes)?;
+                let (dev, ino) = user.file_at(addresses.start, len(&addresses))?;
                 Some(FdIdentity { dev, ino })
             };
-            (id, known.get(&id).copied().unwrap_or_else(look))
+            files.insert(id, known.get(&id).copied().unwrap_or_else(look));
         });
-        self.history.user_files = all.collect();
     }
 
     /// Returns all pinned memory of programs, with the files that the last `find_user_files` found.
     pub(super) fn user_pages(&self) -> Vec<UserPages> {
         let shares = self.shares.borrow();
-        let all = self.memory.user_ranges().map(|(id, range)| {
+        let mut all = Vec::new();
+        self.memory.user_ranges(|id, user, device, addresses| {
             let file = self.history.user_files.get(&id).copied().flatten();
             let buf = file.and_then(|file| shares.buf(file));
-            UserPages {
+            all.push(UserPages {
                 id,
-                client: shares.staging.client(range.user.id()),
-                device: range.device,
-                addr: range.addr,
-                len_bytes: range.len_bytes,
+                client: shares.staging.client(user.id()),
+                device,
+                addr: addresses.start,
+                len_bytes: len(&addresses),
                 memory: buf.and_then(|buf| self.memory.buffers().memory_of(buf).ok()),
-            }
+            });
         });
-        all.collect()
+        all
     }
 
     /// Returns each memory's holders, sorted. A process appears once per kind of handle.

@@ -28,9 +28,9 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         )
     }
 
-    /// Begins an access by a device, and returns the access's number for [`end_access`](Self::end_access). Records
-    /// the accesses of other devices that the device did not wait for. Locks only the memory, unless there are such
-    /// accesses.
+    /// Begins an access by a device, and returns the access's number for [`end_access`](Self::end_access). Locks only
+    /// the memory. If the device did not wait for accesses of other devices, reports an [early
+    /// access](Observer::early_access) for each.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) for a memory that does not exist, `TableFull` (ENOMEM): the access continues without a fence.
@@ -41,7 +41,7 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         usage: Usage,
     ) -> Result<u64, Error> {
         self.with_reservation(memory, |reservation| {
-            self.note_early(memory, (by, usage), reservation);
+            self.report_early(memory, (by, usage), reservation);
             // A host never begins 2^64 accesses.
             reservation.begin(by, usage, || self.accesses.0.fetch_add(1, Release))
         })
@@ -58,23 +58,22 @@ impl<O: DmaOps, W: Observer<O>, L: Locks> Buffers<O, W, L> {
         });
     }
 
-    /// Records an access by a program as early for each device that uses the memory now and with which the access
-    /// conflicts.
+    /// Reports an access by a program as [early](Observer::early_access) for each device that uses the memory now and
+    /// with which the access conflicts.
     pub fn note_access(&self, memory: MemoryId, by: Owner<O::Device>, usage: Usage) {
         self.with_reservation(memory, |reservation| {
-            self.note_early(memory, (by, usage), reservation);
+            self.report_early(memory, (by, usage), reservation);
         });
     }
 
-    fn note_early(
+    fn report_early(
         &self,
         memory: MemoryId,
         by: (Owner<O::Device>, Usage),
         reservation: &Reservation<Owner<O::Device>>,
     ) {
-        let mut owners = reservation.conflicts(by.1).peekable();
-        if owners.peek().is_some() {
-            self.with_fences(|fences, _| fences.note_early(memory, by, owners));
+        for during in reservation.conflicts(by.1) {
+            self.observer.early_access(memory, by, during);
         }
     }
 

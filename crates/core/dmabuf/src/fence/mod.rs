@@ -27,8 +27,6 @@ mod tests;
 mod timeline;
 
 #[cfg(feature = "alloc")]
-pub use reservation::Early;
-#[cfg(feature = "alloc")]
 pub(crate) use reservation::Reservation;
 #[cfg(feature = "alloc")]
 pub use sync_file::SyncFile;

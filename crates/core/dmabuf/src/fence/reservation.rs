@@ -5,7 +5,7 @@
 
 use super::table::is_later;
 use super::{FenceId, Fences, SyncFile, Usage};
-use crate::{Error, MemoryId};
+use crate::Error;
 use alloc::vec::Vec;
 
 /// The access of a device that has the memory now.
@@ -32,23 +32,6 @@ pub(crate) struct Reservation<T> {
     accesses: Vec<Access<T>>,
     /// Queues wait for these fences only. The reservation has one reference to each.
     imported: Vec<Import>,
-}
-
-/// An access to memory while another device used it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Early<T> {
-    /// The memory.
-    pub memory: MemoryId,
-    /// The party that accessed it: a device that was given the memory, or a program that announced the access.
-    pub by: T,
-    /// That party's access: a read or a write.
-    pub usage: Usage,
-    /// The device that used the memory.
-    pub owner: T,
-    /// That device's access: a read or a write.
-    pub owner_usage: Usage,
-    /// Number of such accesses since the previous [`Fences::take_early`].
-    pub times: u64,
 }
 
 impl<T: Copy + PartialEq> Reservation<T> {

@@ -1,12 +1,7 @@
 //! The table of fences.
 
-use super::reservation::Early;
-use super::{Status, Usage};
-use crate::{Error, MemoryId, Slab, SlabKey, Store};
-use alloc::vec::Vec;
-
-/// Maximum number of kinds of early accesses that are kept for `take_early`.
-const MAX_EARLY: usize = 1024;
+use super::Status;
+use crate::{Error, Slab, SlabKey, Store};
 
 /// Names a fence without keeping it. If the fence is gone, it has ended or has lost its last reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +34,6 @@ struct Fence<T> {
 #[derive(Debug)]
 pub struct Fences<T> {
     pub(super) table: FenceTable<T>,
-    early: Vec<Early<T>>,
     pub(super) last_context: u64,
 }
 
@@ -77,7 +71,6 @@ impl<T: Copy + PartialEq> Fences<T> {
                 fences: Slab::new(Self::LIMIT),
                 counts: (0, 0),
             },
-            early: Vec::new(),
             last_context: 0,
         }
     }
@@ -115,37 +108,6 @@ impl<T: Copy + PartialEq> Fences<T> {
     pub(super) const fn next_context(&mut self) -> u64 {
         self.last_context = self.last_context.wrapping_add(1);
         self.last_context
-    }
-
-    /// Records an access to memory while the devices in `owners` used it.
-    pub(crate) fn note_early(
-        &mut self,
-        memory: MemoryId,
-        (by, usage): (T, Usage),
-        owners: impl Iterator<Item = (T, Usage)>,
-    ) {
-        let early = &mut self.early;
-        for (owner, owner_usage) in owners {
-            let new = Early {
-                memory,
-                by,
-                usage,
-                owner,
-                owner_usage,
-                times: 1,
-            };
-            let same = early.iter_mut().find(|e| Early { times: 1, ..**e } == new);
-            if let Some(same) = same {
-                same.times = same.times.saturating_add(1);
-            } else if early.len() < MAX_EARLY && early.try_reserve(1).is_ok() {
-                early.push(new);
-            }
-        }
-    }
-
-    /// Returns the early accesses recorded since the last call.
-    pub fn take_early(&mut self) -> Vec<Early<T>> {
-        core::mem::take(&mut self.early)
     }
 }
 

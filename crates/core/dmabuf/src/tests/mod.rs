@@ -8,6 +8,7 @@ mod placing;
 mod table;
 mod threads;
 
+use crate::fence::{Owner, Usage};
 use crate::{
     AttachRef, Backing, BufRef, Buffers, Error, Live, MemoryId, Observer, Placer, Spec, UserKind,
 };
@@ -36,7 +37,12 @@ pub(super) struct Heard {
     pub(super) bytes: i64,
     pub(super) moved: u64,
     pub(super) quarantined: Vec<(u32, u64)>,
+    /// Memory and parties of each early access.
+    pub(crate) early: Vec<(MemoryId, Party, Party)>,
 }
+
+/// A device or program, and its access.
+type Party = (Owner<u32>, Usage);
 
 impl Observer<Ops> for Log {
     fn synced(&self, _: u32, sync: SyncFor) {
@@ -73,6 +79,10 @@ impl Observer<Ops> for Log {
 
     fn missing_sync(&self, dev: u32, tag: u64, sync: SyncFor, stale: Option<u64>) {
         self.get().missing.push((dev, tag, sync, stale));
+    }
+
+    fn early_access(&self, memory: MemoryId, by: Party, during: Party) {
+        self.get().early.push((memory, by, during));
     }
 }
 

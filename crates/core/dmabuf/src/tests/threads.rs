@@ -2,7 +2,7 @@
 //! types, which are `Send` and `Sync`, stand for the types of a host.
 
 use super::{Log, Ops};
-use crate::fence::{Early, FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage};
+use crate::fence::{FenceId, FenceInfo, Fences, Owner, Status, SyncFile, Timeline, Usage};
 use crate::{
     AttachRef, Attachment, Backing, BufId, BufRef, Buffers, Cx, Error, Live, MemoryId, Shared,
     Slab, SlabKey, Spec, Table, UserKind, Vma,
@@ -21,7 +21,6 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<(Attachment<Ops>, Slab<u8>)>();
     any_thread::<(Backing<u8>, Spec<u8>)>();
     any_thread::<(Fences<u8>, Timeline<u8>, FenceInfo<u8>, Owner<u8>)>();
-    any_thread::<Early<u8>>();
     // The host's lock type decides whether several threads may share the value.
     any_thread::<(Buffers<Ops, Log, Mutexes>, Table<u8, Mutexes>)>();
     one_thread::<(Buffers<Ops, Log>, Table<u8, NoLocks>)>();

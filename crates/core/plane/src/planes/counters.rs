@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 use vb3_dma::{DmaOps, Locks, SyncFor};
-use vb3_dmabuf::Observer;
+use vb3_dmabuf::fence::{Owner, Usage};
+use vb3_dmabuf::{MemoryId, Observer};
 
 /// Counters of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,5 +157,18 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Observer<O> for CounterTable<O::Device
 
     fn missing_sync(&self, dev: O::Device, tag: u64, sync: SyncFor, stale_bytes: Option<u64>) {
         self.host.missing_sync(dev, tag, sync, stale_bytes);
+    }
+
+    fn early_access(
+        &self,
+        memory: MemoryId,
+        by: (Owner<O::Device>, Usage),
+        during: (Owner<O::Device>, Usage),
+    ) {
+        self.host.early_access(memory, by, during);
+    }
+
+    fn refused_import(&self, dev: O::Device, memory: MemoryId, len_bytes: u64) {
+        self.host.refused_import(dev, memory, len_bytes);
     }
 }

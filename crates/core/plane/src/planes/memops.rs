@@ -2,9 +2,9 @@
 
 use super::copy::Bytes;
 use super::mapping::{Attached, memory_error};
-use super::users::{Pinned, UserRange};
+use super::users::Pinned;
 use super::{Cookie, Device, Kind, Plane, Planes, View, Viewed};
-use crate::{Allocator, Due, HintSkip, MemOps, PlaneError, UserMemory, contig, due};
+use crate::{Allocator, HintSkip, MemOps, PlaneError, UserMemory, contig, due};
 use vb3_dma::{Attrs, Coherency, Direction, DmaOps, Locks, SyncFor};
 use vb3_dmabuf::fence::{ECANCELED, Owner, Usage};
 use vb3_dmabuf::{Backing, BufRef, Error, MemoryId, Observer, Shared, SlabKey, Spec};
@@ -68,19 +68,20 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Kind::User(_) => allocator != Allocator::Vmalloc,
             Kind::Imported { .. } | Kind::Virtual { .. } => false,
         };
-        let (prepare, finish) = due(needs_sync, plane.direction, skip);
-        let step = match sync_for {
-            SyncFor::Device => prepare,
-            SyncFor::Cpu => finish,
+        let (prepare, finish) = due(needs_sync, plane.direction);
+        let (is_due, hint) = match sync_for {
+            SyncFor::Device => (prepare, HintSkip::PREPARE),
+            SyncFor::Cpu => (finish, HintSkip::FINISH),
         };
-        if step == Due::Skipped {
+        let sync = is_due && !skip.contains(hint);
+        if is_due && !sync {
             self.count_skip(plane.dev.dma, sync_for);
         }
         match &mut plane.kind {
             Kind::Allocated { memory, own, .. } => {
-                self.hand_own((*memory, own.as_ref()), sync_for, step == Due::Sync)
+                self.hand_own((*memory, own.as_ref()), sync_for, sync)
             }
-            Kind::User(key) if step == Due::Sync => self.sync_user(*key, sync_for),
+            Kind::User(key) if sync => self.sync_user(*key, sync_for),
             Kind::User(_) => Ok(()),
             Kind::Imported {
                 import,
@@ -217,13 +218,12 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
     ) -> Result<Self::Plane, PlaneError> {
         let device = (dev.dma, dev.allocator);
         let memory = UserMemory::pin(&self.cx(), device, user, addr, len_bytes, direction)?;
-        let range = UserRange {
+        let key = self.keep_user(Pinned {
+            memory,
             user: user.clone(),
             device: dev.dma,
-            addr,
-            len_bytes,
-        };
-        let key = self.keep_user(Pinned { memory, range })?;
+            addresses: addr..addr.saturating_add(len_bytes),
+        })?;
         Ok(Plane::new(dev, direction, len_bytes, Kind::User(key)))
     }
 
@@ -245,7 +245,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         match self.import(dev, buf, len_bytes, direction) {
             Ok(kind) => Ok(Plane::new(dev, direction, len_bytes, kind)),
             Err(e) => {
-                self.note_refused(dev.dma, buf.memory(), len_bytes);
+                let observer = self.buffers.observer();
+                observer.refused_import(dev.dma, buf.memory(), len_bytes);
                 Err(e)
             }
         }

@@ -10,7 +10,6 @@ mod tests;
 mod users;
 
 pub use counters::Counters;
-pub use users::UserRange;
 
 use crate::{Allocator, PlaneError};
 use alloc::boxed::Box;
@@ -171,25 +170,13 @@ impl<D> Plane<D> {
     }
 }
 
-/// A dma-buf that a device could not use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefusedImport<D> {
-    /// The device.
-    pub device: D,
-    /// The memory behind the dma-buf.
-    pub memory: MemoryId,
-    /// Length of the plane that would have used it, in bytes.
-    pub len_bytes: u64,
-}
-
 /// All plane memory of a process, over a DMA layer.
 ///
 /// Implements [`MemOps`](crate::MemOps) for any number of queues, which share it by reference. `H`
-/// observes missing syncs; `L` makes the locks ([lock order](crate#locks)).
+/// observes events; `L` makes the locks ([lock order](crate#locks)).
 pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
     buffers: Buffers<O, CounterTable<O::Device, H, L>, L>,
     users: Table<users::Pinned<O>, L>,
-    refused: L::Lock<Option<RefusedImport<O::Device>>>,
 }
 
 impl<O: DmaOps, H, L: Locks> fmt::Debug for Planes<O, H, L> {
@@ -213,7 +200,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         Self {
             buffers: Buffers::with_locks(ops, CounterTable::new(host)),
             users: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
-            refused: L::new_lock(None),
         }
     }
 
@@ -243,11 +229,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.buffers.observer().get(dev)
     }
 
-    /// Returns the dma-buf that a device most recently could not use; `None` if there was none since the last call.
-    pub fn take_refused_import(&self) -> Option<RefusedImport<O::Device>> {
-        L::with(&self.refused, Option::take)
-    }
-
     /// Returns the resources in use.
     pub fn live(&self) -> Live {
         let user_planes = u64::try_from(self.users.len()).unwrap_or(u64::MAX);
@@ -268,15 +249,6 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
 
     fn cx(&self) -> Cx<'_, O, CounterTable<O::Device, H, L>> {
         self.buffers.cx()
-    }
-
-    fn note_refused(&self, device: O::Device, memory: MemoryId, len_bytes: u64) {
-        let import = RefusedImport {
-            device,
-            memory,
-            len_bytes,
-        };
-        L::with(&self.refused, |refused| *refused = Some(import));
     }
 
     /// Ends a program's mapping of a plane or of a dma-buf.

@@ -2,26 +2,16 @@
 
 use super::{Kind, Plane, Planes};
 use crate::{PlaneError, UserMemory};
+use core::ops::Range;
 use vb3_dma::{DmaOps, Locks};
 use vb3_dmabuf::{Observer, SlabKey};
 
-/// A pinned range, and its description.
+/// A pinned range of a program.
 pub(super) struct Pinned<O: DmaOps> {
     pub(super) memory: UserMemory<O>,
-    pub(super) range: UserRange<O::User, O::Device>,
-}
-
-/// Description of program memory that a device uses as a plane.
-#[derive(Clone, Debug)]
-pub struct UserRange<U, D> {
-    /// The program's memory.
-    pub user: U,
-    /// The device.
-    pub device: D,
-    /// Address of the range's first byte in the program.
-    pub addr: u64,
-    /// The range's length in bytes.
-    pub len_bytes: u64,
+    pub(super) user: O::User,
+    pub(super) device: O::Device,
+    pub(super) addresses: Range<u64>,
 }
 
 impl<D> Plane<D> {
@@ -66,13 +56,13 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         self.users.with(key, |pinned| act(&pinned.memory))
     }
 
-    /// Returns all pinned ranges with their keys.
-    pub fn user_ranges(
-        &self,
-    ) -> impl Iterator<Item = (SlabKey, UserRange<O::User, O::Device>)> + '_ {
-        self.users.keys().filter_map(|key| {
-            let range = self.users.with(key, |pinned| pinned.range.clone())?;
-            Some((key, range))
-        })
+    /// Calls `each` with each pinned range: its key, its program, the device that uses it, and its addresses in the
+    /// program. `each` must not call the planes, because the range is locked while `each` runs.
+    pub fn user_ranges(&self, mut each: impl FnMut(SlabKey, &O::User, O::Device, Range<u64>)) {
+        for key in self.users.keys() {
+            self.users.with(key, |pinned| {
+                each(key, &pinned.user, pinned.device, pinned.addresses.clone());
+            });
+        }
     }
 }

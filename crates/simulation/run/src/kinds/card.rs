@@ -654,6 +654,7 @@ impl Run {
         let mut told = refusals::for_reason(&path, name, errno, reason);
         if let Some(import) = self
             .memory
+            .host()
             .take_refused_import()
             .filter(|_| !self.report.has(&told))
         {

@@ -30,10 +30,9 @@ fn defect_02_each_plane_is_checked_against_dma_buf() {
         .unwrap_err();
     assert_eq!(e.errno(), 14);
     assert_eq!(reason(e), (Constraint::BufferSize, 2 * PAGE + 1, 2 * PAGE));
-    let refused = t.take_refused_import().expect("it was refused");
-    assert_eq!((refused.device, refused.len_bytes), (DISPLAY, 2 * PAGE + 1));
-    assert_eq!(Some(refused.memory), owner.used_memory());
-    assert_eq!(t.take_refused_import(), None, "reported once");
+    let memory = owner.used_memory().expect("allocated");
+    let refused = t.host().refused.take();
+    assert_eq!(refused, [(DISPLAY, memory, 2 * PAGE + 1)]);
     let two = mapped(&t, &buf);
     assert_eq!(t.counters(DISPLAY).maps, 1, "one mapping for both");
     assert_eq!(dma(&t, &one), dma(&t, &two));

@@ -19,7 +19,7 @@ use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
 use vb3_dma::{Coherency, Constraint, Direction, DmaAddr, Memory, Reason, SyncFor};
 use vb3_dma_test::fake::{Fake, FakeUser};
-use vb3_dmabuf::{BufRef, Observer, Placer, Spec};
+use vb3_dmabuf::{BufRef, MemoryId, Observer, Placer, Spec};
 
 /// Device, tag, side and stale bytes of a missing sync.
 type Missing = (u32, u64, SyncFor, Option<u64>);
@@ -27,6 +27,8 @@ type Missing = (u32, u64, SyncFor, Option<u64>);
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) missing: RefCell<Vec<Missing>>,
+    /// Device, memory and length of each refused import.
+    pub(super) refused: RefCell<Vec<(u32, MemoryId, u64)>>,
 }
 
 impl Observer<Ops> for Log {
@@ -36,6 +38,10 @@ impl Observer<Ops> for Log {
 
     fn missing_sync(&self, dev: u32, tag: u64, sync: SyncFor, stale: Option<u64>) {
         self.missing.borrow_mut().push((dev, tag, sync, stale));
+    }
+
+    fn refused_import(&self, dev: u32, memory: MemoryId, len_bytes: u64) {
+        self.refused.borrow_mut().push((dev, memory, len_bytes));
     }
 }
 

@@ -3,8 +3,8 @@
 
 use super::{Log, Ops};
 use crate::{
-    Allocator, Cookie, Counters, Device, Due, ExportAccess, Plane, PlaneError, Planes,
-    RefusedImport, UserMemory, UserRange, View,
+    Allocator, Cookie, Counters, Device, ExportAccess, Plane, PlaneError, Planes,
+    UserMemory, View,
 };
 use vb3_dma_test::fake::Mutexes;
 
@@ -13,11 +13,11 @@ fn types_say_which_threads_they_may_visit() {
     fn any_thread<T: Send + Sync>() {}
     fn one_thread<T: Send>() {}
     // All parameters that a host provides.
-    any_thread::<(UserMemory<Ops>, UserRange<u32, u32>)>();
+    any_thread::<UserMemory<Ops>>();
     // The host's lock type decides whether several threads may share the value.
     any_thread::<Planes<Ops, (), Mutexes>>();
     one_thread::<Planes<Ops, Log>>();
-    any_thread::<(Device<u8>, Plane<u8>, RefusedImport<u8>)>();
+    any_thread::<(Device<u8>, Plane<u8>)>();
     // Types without parameters.
     any_thread::<(
         Allocator,
@@ -25,7 +25,6 @@ fn types_say_which_threads_they_may_visit() {
         Counters,
         ExportAccess,
         View,
-        Due,
         PlaneError,
     )>();
 }
