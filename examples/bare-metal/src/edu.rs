@@ -14,9 +14,7 @@ use alloc::format;
 use core::sync::atomic::{AtomicU32, Ordering};
 use vb3_dma::PhysAddr;
 use vb3_plane::Cookie;
-use vb3_queue::{
-    Active, Completion, Completions, DoneState, Driver, DriverError, PlaneSizes, Prepare,
-};
+use vb3_queue::{Active, Completion, Completions, Driver, DriverError, PlaneSizes, Prepare};
 use virtio_drivers::transport::pci::bus::{
     Command, ConfigurationAccess as _, DeviceFunction, PciRoot,
 };
@@ -185,7 +183,7 @@ impl Engine {
         if self.done == FRAME {
             self.done = 0;
             if let Some(token) = self.waiting.pop_front() {
-                let done = Completion::new(DoneState::Done, self.sequence);
+                let done = Completion::done(self.sequence);
                 // This fails if the queue has stopped, and so has taken the buffer back.
                 let _ = self.finished.push(token, done);
             }

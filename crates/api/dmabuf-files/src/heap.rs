@@ -5,11 +5,7 @@
 use crate::request::{Call, FileKind};
 use crate::sys::{self, dma_heap_allocation_data as Data};
 use std::mem::offset_of;
-use vb3_frontend::{Errno, Image, Ioctl, NumberAt};
-use vb3_plane::ExportAccess;
-
-const O_ACCMODE: u32 = 3;
-const O_CLOEXEC: u32 = 0o2_000_000;
+use vb3_frontend::{Errno, FileAccess, Image, Ioctl, NumberAt};
 
 /// `DMA_HEAP_IOCTL_ALLOC`: allocates a dma-buf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +13,7 @@ pub struct Allocate {
     /// Length in bytes, a multiple of the page size.
     pub len_bytes: u64,
     /// The descriptor's access mode.
-    pub access: ExportAccess,
+    pub access: FileAccess,
     /// Whether the descriptor is closed on exec.
     pub cloexec: bool,
     /// Where the program reads the descriptor's number.
@@ -41,9 +37,8 @@ impl Allocate {
         let flags = data.u32(offset_of!(Data, fd_flags));
         let is_given =
             data.u32(offset_of!(Data, fd)) != 0 || data.u64(offset_of!(Data, heap_flags)) != 0;
-        if is_given || flags & !(O_CLOEXEC | O_ACCMODE) != 0 {
-            return Err(Errno::EINVAL);
-        }
+        let allowed = FileAccess::of(flags).filter(|_| !is_given);
+        let (access, cloexec) = allowed.ok_or(Errno::EINVAL)?;
         // Linux rounds an overflowing length to zero, which it refuses.
         let len = data.u64(offset_of!(Data, len));
         let len_bytes = len.checked_next_multiple_of(page_bytes).unwrap_or(0);
@@ -52,12 +47,8 @@ impl Allocate {
         }
         Ok(Self {
             len_bytes,
-            access: match flags & O_ACCMODE {
-                0 => ExportAccess::ReadOnly,
-                1 => ExportAccess::WriteOnly,
-                _ => ExportAccess::ReadWrite,
-            },
-            cloexec: flags & O_CLOEXEC != 0,
+            access,
+            cloexec,
             number: call.number_at(offset_of!(Data, fd))?,
         })
     }

@@ -2,8 +2,9 @@ use crate::sys;
 use crate::udmabuf::{MAX_BYTES, checked_len};
 use crate::{Allocate, DmaBufRequest, Item, Merge, SyncFileRequest, TimelineRequest};
 use vb3_dmabuf::fence::Usage;
-use vb3_frontend::{Call, CallId, Errno, FileId, Gathered, Ioctl, NumberAt, On, Op, Origin, Step};
-use vb3_plane::ExportAccess;
+use vb3_frontend::{
+    Call, CallId, Errno, FileAccess, FileId, Gathered, Ioctl, NumberAt, On, Op, Origin, Step,
+};
 
 const AT: u64 = 0x1000;
 
@@ -72,7 +73,7 @@ fn a_heap_rounds_lengths_to_pages() {
     let good = allocate(&data(1, 0, 0o2_000_002, 0), 4096);
     let wanted = Allocate {
         len_bytes: 4096,
-        access: ExportAccess::ReadWrite,
+        access: FileAccess::ReadWrite,
         cloexec: true,
         number: NumberAt::Address(AT + 8),
     };
@@ -83,7 +84,7 @@ fn a_heap_rounds_lengths_to_pages() {
         Allocate::read(call, 4096)
     })
     .unwrap();
-    assert_eq!(found.access, ExportAccess::ReadOnly);
+    assert_eq!(found.access, FileAccess::ReadOnly);
 }
 
 #[test]

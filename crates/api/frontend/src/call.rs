@@ -115,6 +115,36 @@ pub enum NumberAt {
     Address(u64),
 }
 
+/// The access mode of a descriptor of a dma-buf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileAccess {
+    /// `O_RDONLY`.
+    ReadOnly,
+    /// `O_WRONLY`.
+    WriteOnly,
+    /// `O_RDWR`.
+    ReadWrite,
+}
+
+impl FileAccess {
+    /// Returns the access mode and `O_CLOEXEC` of a program's `O_*` flags; `None` if there are other flags. As in Linux,
+    /// the fourth value of `O_ACCMODE` means reading and writing.
+    #[must_use]
+    pub const fn of(flags: u32) -> Option<(Self, bool)> {
+        const O_ACCMODE: u32 = 3;
+        const O_CLOEXEC: u32 = 0o2_000_000;
+        let access = match flags & O_ACCMODE {
+            0 => Self::ReadOnly,
+            1 => Self::WriteOnly,
+            _ => Self::ReadWrite,
+        };
+        match flags & !(O_CLOEXEC | O_ACCMODE) {
+            0 => Some((access, flags & O_CLOEXEC != 0)),
+            _ => None,
+        }
+    }
+}
+
 /// The file behind a new descriptor.
 #[derive(Debug)]
 pub enum Made {

@@ -36,7 +36,7 @@ mod tests;
 mod write;
 
 pub use backend::{Backend, CallOutcome, Devices, Map, Mmap, PIECE_BYTES, ProcessFiles, WakeFd};
-pub use call::{Call, Effects, Install, Made, NumberAt, On, Op, Outcome};
+pub use call::{Call, Effects, FileAccess, Install, Made, NumberAt, On, Op, Outcome};
 pub use errno::Errno;
 pub use gathered::{Descriptor, Detail, Gathered, MAX_GATHERED, Need, UserRange};
 pub use id::{CallId, FdIdentity, FileId, NodeId, Tag};

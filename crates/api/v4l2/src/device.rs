@@ -14,7 +14,7 @@ use crate::stream::Stream;
 use crate::{Bus, Error, Flow, Planarity, Program, Statistics, VideoDriver};
 use std::collections::{BTreeMap, BTreeSet};
 use vb3_plane::MemOps;
-use vb3_queue::{ExportAccess, Memory};
+use vb3_queue::{Direction, Memory};
 
 /// Maximum number of files open at a time.
 pub(crate) const MAX_FILES: usize = 1 << 16;
@@ -385,7 +385,7 @@ where
         file: FileHandle,
         offset: u64,
         len_bytes: u64,
-        access: Option<ExportAccess>,
+        access: Option<Direction>,
         now_ns: u64,
     ) -> Result<M::Mmap, Error> {
         self.in_context(file, now_ns, |context, _| {

@@ -2,7 +2,8 @@
 
 use crate::file::FileHandle;
 use crate::{Errno, Error};
-use vb3_plane::{ExportAccess, MemOps};
+use vb3_frontend::FileAccess;
+use vb3_plane::MemOps;
 use vb3_queue::RequestId;
 
 /// The program behind one call: its memory and its file descriptors.
@@ -83,7 +84,7 @@ pub struct Export {
     /// Whether the descriptor is closed on exec.
     pub cloexec: bool,
     /// The descriptor's access mode.
-    pub access: ExportAccess,
+    pub access: FileAccess,
     /// Where the program reads the descriptor's number.
     pub number_at: u64,
 }

@@ -61,7 +61,7 @@ mod planes;
 mod user;
 
 pub use due::due;
-pub use memops::{Allocator, ExportAccess, HintSkip, MemOps, PlaneError};
+pub use memops::{Allocator, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
 pub use planes::{Cookie, Counters, Device, Plane, Planes, View};
 pub use user::UserMemory;

@@ -29,17 +29,6 @@ pub enum Allocator {
     Vmalloc,
 }
 
-/// The access mode of a dma-buf's file, or of a program's mapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ExportAccess {
-    /// O_RDONLY.
-    ReadOnly,
-    /// O_WRONLY.
-    WriteOnly,
-    /// O_RDWR.
-    ReadWrite,
-}
-
 /// Error of an operation on a plane's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -15,8 +15,8 @@ use vb3_dma_test::fake::{CountedLocks, Mutexes};
 use vb3_dmabuf::BufRef;
 use vb3_plane::{Coherency, Device, MemOps, Plane, Planes};
 use vb3_queue::{
-    Active, Completion, Config, DoneState, Driver, DriverError, Memory, PlaneRequest, PlaneSizes,
-    PlaneSource, Prepare, Queue, QueueBuffer, QueueType,
+    Active, Completion, Config, Driver, DriverError, Memory, PlaneRequest, PlaneSizes, PlaneSource,
+    Prepare, Queue, QueueBuffer, QueueType,
 };
 
 const PAGE: u64 = 4096;
@@ -188,7 +188,7 @@ fn cycle<L: Locks>(buffers: u32, pool: usize, (rounds, counts): (u32, bool)) -> 
         let mut session = queue.session(&memory, &mut engine);
         let begin = taken();
         session
-            .complete(token, Completion::new(DoneState::Done, sequence))
+            .complete(token, Completion::done(sequence))
             .expect("completed");
         let completed = taken();
         let index = session.dqbuf().expect("a frame").index;

@@ -1,8 +1,7 @@
 //! Completes buffers that return from the device.
 
 use crate::config::MAX_PLANES;
-use crate::fences::EIO;
-use crate::{Active, BufferState, Completion, DoneState, Error, Invalid, Session};
+use crate::{Active, BufferState, Completion, DriverError, Error, Invalid, Session};
 use vb3_plane::MemOps;
 
 impl<M: MemOps> Session<'_, M> {
@@ -117,7 +116,7 @@ impl<M: MemOps> Session<'_, M> {
         let completion = Completion {
             payloads: (!self.queue.config.is_output()).then_some([0; MAX_PLANES]),
             field: buffer.field,
-            ..Completion::new(DoneState::Error, buffer.sequence)
+            ..Completion::new(Err(DriverError::EIO), buffer.sequence)
         };
         self.buffer_done(index, &completion);
     }
@@ -129,15 +128,13 @@ impl<M: MemOps> Session<'_, M> {
             return;
         };
         // The CPU may not see the device's bytes, because they could not be copied.
-        let outcome = match buffer.finish(self.mem) {
-            Ok(()) => completion.outcome,
-            Err(_) => DoneState::Error,
+        let finished = buffer.finish(self.mem).map_err(|_| DriverError::EIO);
+        let outcome = completion.outcome.and(finished);
+        let state = match outcome {
+            Ok(()) => BufferState::Done,
+            Err(_) => BufferState::Error,
         };
-        let (state, fence) = match outcome {
-            DoneState::Done => (BufferState::Done, Ok(())),
-            DoneState::Error => (BufferState::Error, Err(EIO)),
-        };
-        buffer.end_access(self.mem, fence);
+        buffer.end_access(self.mem, outcome.map_err(DriverError::errno));
         let offsets = completion.data_offsets.filter(|_| !is_output);
         for (i, plane) in buffer.planes.iter_mut().enumerate() {
             let given = |of: &Option<[u64; MAX_PLANES]>| of.as_ref()?.get(i).copied();
@@ -154,8 +151,8 @@ impl<M: MemOps> Session<'_, M> {
         buffer.state = state;
         let request = buffer.request.take();
         let counter = match outcome {
-            DoneState::Done => &mut self.queue.statistics.done,
-            DoneState::Error => &mut self.queue.statistics.errors,
+            Ok(()) => &mut self.queue.statistics.done,
+            Err(_) => &mut self.queue.statistics.errors,
         };
         *counter = counter.saturating_add(1);
         if let Some(request) = request {

@@ -186,8 +186,9 @@ impl<D: Driver + ?Sized> Driver for &mut D {
 /// Result of the device's work on a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Whether the data is good.
-    pub outcome: DoneState,
+    /// Success, or the device's error. After an error, the data is unreliable: the program gets the buffer with its
+    /// error flag, and the fences of the device's access end with the error's errno.
+    pub outcome: Result<(), DriverError>,
     /// Bytes used in each plane; `None` keeps the old values. Limited to the plane's length.
     pub payloads: Option<[u64; MAX_PLANES]>,
     /// CAPTURE: offset of the first data byte in each plane, for a device that puts a header before the data;
@@ -211,12 +212,12 @@ impl Completion {
     /// Makes the completion of the good progressive frame `sequence`. The buffer keeps its payloads and timestamp.
     #[must_use]
     pub const fn done(sequence: u32) -> Self {
-        Self::new(DoneState::Done, sequence)
+        Self::new(Ok(()), sequence)
     }
 
     /// Makes the completion of the progressive frame `sequence`. The buffer keeps its payloads and timestamp.
     #[must_use]
-    pub const fn new(outcome: DoneState, sequence: u32) -> Self {
+    pub const fn new(outcome: Result<(), DriverError>, sequence: u32) -> Self {
         Self {
             outcome,
             payloads: None,
@@ -229,13 +230,4 @@ impl Completion {
             frame_flags: None,
         }
     }
-}
-
-/// The two states in which a buffer can return.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DoneState {
-    /// The device has filled or read the buffer.
-    Done,
-    /// The device reported an error, so the data is unreliable.
-    Error,
 }

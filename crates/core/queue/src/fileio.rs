@@ -3,8 +3,7 @@
 use crate::config::MAX_PLANES;
 use crate::queue::{Current, FileIo, UnderWay};
 use crate::{
-    Busy, Error, Invalid, Memory, Moved, Pieces, PlaneRequest, Queue, QueueBuffer, QueueType,
-    Session,
+    Busy, Error, Invalid, Memory, Pieces, PlaneRequest, Queue, QueueBuffer, QueueType, Session,
 };
 use alloc::vec::Vec;
 use vb3_plane::{Coherency, MemOps};
@@ -39,8 +38,9 @@ pub trait Source {
 
 impl<M: MemOps> Session<'_, M> {
     /// Begins a read() of captured bytes into `sink`: at most `len_bytes`, and not past the end of a frame. Moves
-    /// the first piece; [`resume_read`](Self::resume_read) moves the rest. The first read() starts streaming
-    /// with all buffers queued, even for 0 bytes. The queue queues each buffer again when it is empty.
+    /// the first piece, and returns its length in bytes. While the read() is [under way](Queue::transfer_under_way),
+    /// [`resume_read`](Self::resume_read) moves the rest. The first read() starts streaming with all buffers queued,
+    /// even for 0 bytes. The queue queues each buffer again when it is empty.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::FileIoNotOffered`].
@@ -57,19 +57,20 @@ impl<M: MemOps> Session<'_, M> {
         sink: &mut Sink<'_>,
         len_bytes: u64,
         pieces: Pieces,
-    ) -> Result<Moved, Error> {
+    ) -> Result<u64, Error> {
         self.begin_fileio(QueueType::Capture, pieces.call)?;
         let current = self.buffer_to_read()?;
         self.queue.begin_transfer(pieces.call, current, len_bytes);
         self.resume_read(sink, pieces)
     }
 
-    /// Moves the next piece of a read(). A call after the last piece confirms that all bytes have arrived.
+    /// Moves the next piece of a read(), and returns its length in bytes. A read() of several pieces ends with a call
+    /// that moves 0 bytes, which confirms that all bytes have arrived.
     ///
     /// # Errors
     /// As [`begin_read`](Self::begin_read). EBUSY: the read() that `pieces` names is not in progress. Any error
     /// ends that read(), and its bytes count as not read.
-    pub fn resume_read(&mut self, sink: &mut Sink<'_>, pieces: Pieces) -> Result<Moved, Error> {
+    pub fn resume_read(&mut self, sink: &mut Sink<'_>, pieces: Pieces) -> Result<u64, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let bytes = under_way.piece(pieces);
         // With several pieces, the read() ends only at a call that moves 0 bytes: until the host makes
@@ -81,7 +82,7 @@ impl<M: MemOps> Session<'_, M> {
                 sink(offset, chunk)
             })?;
         if !is_over {
-            return Ok(Moved::Part(bytes));
+            return Ok(bytes);
         }
         self.queue.end_transfer(pieces.call);
         let read = current.after(under_way.count);
@@ -90,13 +91,14 @@ impl<M: MemOps> Session<'_, M> {
             // If the buffer cannot be queued, the next read() tries again and returns the error.
             let _ = self.queue_current(read, 0);
         }
-        Ok(Moved::Last(bytes))
+        Ok(bytes)
     }
 
     /// Begins a write() of bytes from `source` to the device: at most `len_bytes`, and not past the end of a
-    /// buffer. Moves the first piece; [`resume_write`](Self::resume_write) moves the rest. The queue queues the
-    /// buffer when it is full; its payload is the bytes written. `now_ns` is the timestamp for queues that
-    /// copy timestamps.
+    /// buffer. Moves the first piece, and returns its length in bytes. While the write() is [under
+    /// way](Queue::transfer_under_way), [`resume_write`](Self::resume_write) moves the rest. The queue queues the
+    /// buffer when it is full; its payload is the bytes written. `now_ns` is the timestamp for queues that copy
+    /// timestamps.
     ///
     /// # Errors
     /// As [`begin_read`](Self::begin_read). After an error, this call's bytes count as not written.
@@ -106,7 +108,7 @@ impl<M: MemOps> Session<'_, M> {
         len_bytes: u64,
         now_ns: u64,
         pieces: Pieces,
-    ) -> Result<Moved, Error> {
+    ) -> Result<u64, Error> {
         self.begin_fileio(QueueType::Output, pieces.call)?;
         let current = self.buffer_to_write()?;
         self.queue.begin_transfer(pieces.call, current, len_bytes);
@@ -114,7 +116,7 @@ impl<M: MemOps> Session<'_, M> {
             .inspect_err(|_| self.queue.end_transfer(pieces.call))
     }
 
-    /// Moves the next piece of a write().
+    /// Moves the next piece of a write(), and returns its length in bytes.
     ///
     /// # Errors
     /// As [`resume_read`](Self::resume_read), but the write() stays in progress if [`Source::prepare`] fails.
@@ -123,7 +125,7 @@ impl<M: MemOps> Session<'_, M> {
         source: &mut dyn Source,
         now_ns: u64,
         pieces: Pieces,
-    ) -> Result<Moved, Error> {
+    ) -> Result<u64, Error> {
         let (current, under_way) = self.queue.transfer_of(pieces.call)?;
         let bytes = under_way.piece(pieces);
         source.prepare(bytes)?;
@@ -133,7 +135,7 @@ impl<M: MemOps> Session<'_, M> {
                 Ok(self.mem.copy_to(memory, to, chunk)?)
             })?;
         if under_way.done.saturating_add(bytes) < under_way.count {
-            return Ok(Moved::Part(bytes));
+            return Ok(bytes);
         }
         self.queue.end_transfer(pieces.call);
         let written = current.after(under_way.count);
@@ -143,7 +145,7 @@ impl<M: MemOps> Session<'_, M> {
         } else {
             self.queue.set_current(written);
         }
-        Ok(Moved::Last(bytes))
+        Ok(bytes)
     }
 
     /// Checks a read() or write(), and starts the emulation at the first one.

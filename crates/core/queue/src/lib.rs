@@ -82,16 +82,14 @@ pub use active::{Active, PlaneView};
 pub use buffer::{BufferInfo, BufferState, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 pub use completions::Completions;
 pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests};
-pub use driver::{Completion, DoneState, Driver, PlaneSizes, Prepare};
+pub use driver::{Completion, Driver, PlaneSizes, Prepare};
 pub use error::{Busy, DriverError, Error, Invalid};
 pub use fileio::Source;
 pub use mmap::is_m2m_capture;
-pub use pieces::{Moved, Pieces};
+pub use pieces::Pieces;
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, Request, RequestHost};
 pub use request_state::{RequestId, RequestState};
 pub use session::Session;
-pub use vb3_plane::{
-    Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
-};
+pub use vb3_plane::{Coherency, Constraint, Direction, HintSkip, MemOps, PlaneError, Reason};
 pub use wait::Wait;

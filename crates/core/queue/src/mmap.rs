@@ -3,7 +3,7 @@
 use crate::buffer::Plane;
 use crate::config::MAX_PLANES;
 use crate::{Error, Invalid, Memory, Queue, QueueType, Session};
-use vb3_plane::{ExportAccess, MemOps};
+use vb3_plane::{Direction, MemOps};
 
 /// Number of the bit that is set in all mmap offsets (cookies) of a mem2mem device's CAPTURE queue.
 const M2M_CAPTURE_BIT: u32 = 30;
@@ -23,7 +23,8 @@ pub const fn is_m2m_capture(cookie: u64) -> bool {
 
 impl<M: MemOps> Session<'_, M> {
     /// Describes the plane at an mmap offset, for mapping `len_bytes` from the plane's start. Every caller
-    /// may do this, not only the queue's owner. `access` is `None` for a mapping that is private or allows no access.
+    /// may do this, not only the queue's owner. `access` says how the program uses the mapping: `FromDevice` if it can
+    /// only read, `ToDevice` if it can only write, `None` if the mapping is private or allows no access.
     ///
     /// # Errors
     /// * EINVAL: [`Invalid::MapAccess`], [`Invalid::NotMmap`], [`Invalid::Cookie`],
@@ -34,12 +35,12 @@ impl<M: MemOps> Session<'_, M> {
         &mut self,
         cookie: u64,
         len_bytes: u64,
-        access: Option<ExportAccess>,
+        access: Option<Direction>,
     ) -> Result<M::Mmap, Error> {
         self.reap();
         let useless = match self.queue.config.queue_type {
-            QueueType::Output => ExportAccess::ReadOnly,
-            QueueType::Capture => ExportAccess::WriteOnly,
+            QueueType::Output => Direction::FromDevice,
+            QueueType::Capture => Direction::ToDevice,
         };
         if access.is_none_or(|access| access == useless) {
             return Err(Invalid::MapAccess.into());

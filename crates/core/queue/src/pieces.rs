@@ -17,15 +17,6 @@ pub struct Pieces {
     pub most_bytes: u64,
 }
 
-/// The result of a piece of a read() or write().
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moved {
-    /// The call has ended with a piece of this many bytes; a read() of several pieces ends with 0.
-    Last(u64),
-    /// A piece of this many bytes was moved, and more pieces follow.
-    Part(u64),
-}
-
 impl UnderWay {
     /// Returns the length of the next piece in bytes.
     pub(crate) fn piece(&self, pieces: Pieces) -> u64 {
@@ -35,7 +26,7 @@ impl UnderWay {
 }
 
 impl<M: MemOps> Queue<M> {
-    /// Returns the number of the read() or write() that has moved a piece and is not finished.
+    /// Returns the number of the read() or write() that has moved a piece and is not finished: more pieces follow.
     #[must_use]
     pub fn transfer_under_way(&self) -> Option<u64> {
         let under_way = self.fileio.as_ref()?.under_way?;

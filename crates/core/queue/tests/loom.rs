@@ -107,18 +107,16 @@ pub use active::{Active, PlaneView};
 pub use buffer::{BufferInfo, BufferState, PlaneLocation, PlaneRequest, PlaneSource, QueueBuffer};
 pub use completions::Completions;
 pub use config::{Config, IoModes, MAX_PLANES, Memory, QueueType, Requests};
-pub use driver::{Completion, DoneState, Driver, PlaneSizes, Prepare};
+pub use driver::{Completion, Driver, PlaneSizes, Prepare};
 pub use error::{Busy, DriverError, Error, Invalid};
 pub use fileio::Source;
 pub use mmap::is_m2m_capture;
-pub use pieces::{Moved, Pieces};
+pub use pieces::Pieces;
 pub use queue::{Queue, Statistics};
 pub use request::{BoundBuffer, Request, RequestHost};
 pub use request_state::{RequestId, RequestState};
 pub use session::Session;
-pub use vb3_plane::{
-    Coherency, Constraint, Direction, ExportAccess, HintSkip, MemOps, PlaneError, Reason,
-};
+pub use vb3_plane::{Coherency, Constraint, Direction, HintSkip, MemOps, PlaneError, Reason};
 pub use wait::Wait;
 
 use fake::{FakeDriver, FakeMem};
@@ -142,7 +140,7 @@ impl Shared {
 
     /// Acts as an interrupt handler. Returns whether the device still had the buffer.
     fn push(&self, token: Active<u64>) -> bool {
-        let completion = Completion::new(DoneState::Done, 0);
+        let completion = Completion::done(0);
         let pushed = self.finished.lock().unwrap().push(token, completion);
         self.wake.notify_all();
         pushed.is_ok()

@@ -9,8 +9,8 @@ use vb3_dma::{
 use vb3_dma_test::fake::CountedLocks;
 use vb3_plane::{Device, Planes};
 use vb3_queue::{
-    Active, Coherency, Completion, Completions, Config, DoneState, Driver, DriverError, MemOps,
-    Memory, PlaneRequest, PlaneSizes, Prepare, Queue, QueueBuffer, QueueType,
+    Active, Coherency, Completion, Completions, Config, Driver, DriverError, MemOps, Memory,
+    PlaneRequest, PlaneSizes, Prepare, Queue, QueueBuffer, QueueType,
 };
 
 const PAGE: u64 = 4096;
@@ -136,7 +136,7 @@ impl<'a> Stream<'a> {
         let before = CountedLocks::taken();
         for sequence in 0..10 {
             let token = self.camera.0.pop().unwrap();
-            let frame = Completion::new(DoneState::Done, sequence);
+            let frame = Completion::done(sequence);
             self.done.push(token, frame).unwrap();
             let mut session = self.queue.session(memory, &mut self.camera);
             session.collect(|| self.done.pop());

@@ -9,7 +9,7 @@ use crate::sink::{LastShown, Shape, Sink};
 use crate::streaming::{Engine, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, PictureCursor};
 use vb3_picture::Frame;
-use vb3_queue::{Active, DoneState, DriverError};
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Port, WakeFd, cid};
 
 /// The first free control ids for drivers in the user class.
@@ -111,16 +111,16 @@ impl<C> Screen<C> {
         };
         let sequence = tick.stream.next_sequence();
         match (outcome, frame) {
-            (DoneState::Done, Some(frame)) => {
+            (Ok(()), Some(frame)) => {
                 let frame = self.sink.show(frame);
                 self.last = LastShown::Picture { sequence, frame };
             }
-            (DoneState::Done, None) => {
+            (Ok(()), None) => {
                 self.sink.show_unseen();
                 let index = token.index();
                 self.last = LastShown::Buffer { sequence, index };
             }
-            (DoneState::Error, frame) => {
+            (Err(_), frame) => {
                 self.sink.put_back(frame);
                 tick.stream.count_dropped(1);
             }

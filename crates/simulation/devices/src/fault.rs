@@ -3,7 +3,7 @@
 use crate::lock::lock;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
-use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use vb3_queue::{Active, Completion, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Finished, Flow, FrameFlags};
 
 /// Maximum number of bytes that [`FrameFault::Corrupt`] changes in a frame.
@@ -253,7 +253,7 @@ impl<C> FaultPlan<C> {
                 FrameFault::Late { by_ns } => late_ns = late_ns.saturating_add(by_ns),
                 FrameFault::Twice => self.again = Some((read(bus, &frame), frame.completion)),
                 FrameFault::Torn => tear(bus, &frame, before.as_ref()),
-                FrameFault::Flagged => frame.completion.outcome = DoneState::Error,
+                FrameFault::Flagged => frame.completion.outcome = Err(DriverError::EIO),
                 FrameFault::Short { len } => {
                     payloads.iter_mut().for_each(|used| *used = len.min(*used));
                 }

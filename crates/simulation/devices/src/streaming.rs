@@ -17,7 +17,7 @@ use crate::surface::{
 use crate::{Failure, PlayError};
 use std::collections::VecDeque;
 use vb3_picture::Frame;
-use vb3_queue::{Active, Completion, DoneState, Driver, DriverError, PlaneSizes, Prepare, forward};
+use vb3_queue::{Active, Completion, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, ControlSpec, ControlValue, EventKinds, Flow, Format, FourCc, Fraction, FrameFlags,
     FrameIntervals, FrameSizes, Identity, MediaGraph, PixelFormat, Planarity, Port, Progress,
@@ -321,7 +321,7 @@ impl<F: Formats, C> Stream<F, C> {
     pub(crate) fn outcome<T>(
         &mut self,
         moved: Result<T, Trouble>,
-    ) -> Option<(DoneState, Option<T>)> {
+    ) -> Option<(Result<(), DriverError>, Option<T>)> {
         outcome(moved, &mut self.statistics)
     }
 
@@ -380,7 +380,7 @@ impl Stamp {
     /// Returns the completion of a buffer that has this frame.
     pub(crate) const fn completion(
         self,
-        outcome: DoneState,
+        outcome: Result<(), DriverError>,
         payloads: Option<Payloads>,
     ) -> Completion {
         Completion {
@@ -400,7 +400,7 @@ impl Stamp {
         self,
         flow: Flow,
         token: Active<C>,
-        outcome: DoneState,
+        outcome: Result<(), DriverError>,
         payloads: Option<Payloads>,
         progress: &mut Progress<C>,
     ) {

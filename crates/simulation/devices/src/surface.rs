@@ -4,7 +4,7 @@
 use crate::lock::lock;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
-use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
+use vb3_queue::{Active, DriverError, MAX_PLANES, PlaneSizes, PlaneView, Prepare};
 use vb3_v4l2::{
     Bus, BusFault, Flow, Format, FrameSizes, Lines, PixelFormat, Rect, Span, SpanReader,
     SpanWriter, Statistics, pixfmt,
@@ -65,13 +65,13 @@ pub(crate) fn fit(bytes: &mut Vec<u8>, len: usize) {
 pub(crate) fn outcome<T>(
     moved: Result<T, Trouble>,
     statistics: &mut Statistics,
-) -> Option<(DoneState, Option<T>)> {
+) -> Option<(Result<(), DriverError>, Option<T>)> {
     match moved {
-        Ok(moved) => Some((DoneState::Done, Some(moved))),
+        Ok(moved) => Some((Ok(()), Some(moved))),
         Err(Trouble::Stale) => None,
         Err(Trouble::Fault | Trouble::TooSmall) => {
             statistics.bus_faults = statistics.bus_faults.saturating_add(1);
-            Some((DoneState::Error, None))
+            Some((Err(DriverError::EIO), None))
         }
     }
 }

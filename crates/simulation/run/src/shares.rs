@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
-use vb3_frontend::{Client, Errno, FdIdentity, Install, Made, NumberAt, Step, Tag};
+use vb3_frontend::{Client, Errno, FdIdentity, FileAccess, Install, Made, NumberAt, Step, Tag};
 use vb3_machine::profile::PAGE_SIZE;
 use vb3_machine::{Udmabuf, dmabuf_holders};
-use vb3_plane::{ExportAccess, MemOps};
+use vb3_plane::MemOps;
 
 /// Maximum number of mappings and exports of programs at one time.
 const MAX_GIVEN: usize = 1 << 20;
@@ -218,7 +218,7 @@ impl Shares {
         memory: &mut RunMemory,
         buf: BufRef,
         caller: &Step<'_>,
-        (cloexec, access, number): (bool, ExportAccess, NumberAt),
+        (cloexec, access, number): (bool, FileAccess, NumberAt),
     ) -> Result<(), (Errno, BufRef)> {
         let (memfd, file, len_bytes) = match file_of(memory, &buf, access) {
             Ok(made) => made,
@@ -227,8 +227,8 @@ impl Shares {
         let real = match access {
             // With a real dma-buf, the kernel would let the program map protected memory.
             _ if is_protected(memory, buf.id()) => None,
-            ExportAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
-            ExportAccess::ReadOnly | ExportAccess::WriteOnly => None,
+            FileAccess::ReadWrite => self.make_real(memfd.as_fd(), len_bytes),
+            FileAccess::ReadOnly | FileAccess::WriteOnly => None,
         };
         let (fd, file, kind) = match real {
             Some((fd, file)) => (fd, file, ShownKind::Real),
@@ -472,7 +472,7 @@ fn is_protected(memory: &RunMemory, buf: BufId) -> bool {
 fn file_of(
     memory: &mut RunMemory,
     buf: &BufRef,
-    access: ExportAccess,
+    access: FileAccess,
 ) -> Result<(OwnedFd, FdIdentity, u64), Errno> {
     let len = memory.dmabuf_len(buf);
     let shown = match memory.buffers().mmap_buf(buf.id(), 0, len) {
@@ -481,9 +481,9 @@ fn file_of(
         Err(e) => return Err(Errno(e.errno())),
     };
     let flags = match access {
-        ExportAccess::ReadOnly => OFlags::RDONLY,
-        ExportAccess::WriteOnly => OFlags::WRONLY,
-        ExportAccess::ReadWrite => OFlags::RDWR,
+        FileAccess::ReadOnly => OFlags::RDONLY,
+        FileAccess::WriteOnly => OFlags::WRONLY,
+        FileAccess::ReadWrite => OFlags::RDWR,
     };
     let path = format!("/proc/self/fd/{}", shown.as_raw_fd());
     let file = rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())

@@ -10,11 +10,9 @@ use crate::program::{CallContext, Export, Run};
 use crate::request::Call;
 use crate::requests::Scope;
 use crate::{Error, Flow, Role, VideoDriver, Waiter, sys};
-use vb3_plane::{Coherency, ExportAccess, MemOps};
+use vb3_frontend::FileAccess;
+use vb3_plane::{Coherency, MemOps};
 use vb3_queue::{BufferInfo, BufferState, MAX_PLANES, Memory, PlaneLocation};
-
-const O_ACCMODE: u32 = 3;
-const O_CLOEXEC: u32 = 0o2_000_000;
 
 impl<M, D> Context<M, D>
 where
@@ -312,14 +310,7 @@ where
     ) -> Result<(), Error> {
         let flow = self.owned_flow(run.cx.file, arg.u32(field!(v4l2_exportbuffer.type_)))?;
         let flags = arg.u32(field!(v4l2_exportbuffer.flags));
-        if flags & !(O_CLOEXEC | O_ACCMODE) != 0 {
-            return Err(Error::Invalid);
-        }
-        let access = match flags & O_ACCMODE {
-            0 => ExportAccess::ReadOnly,
-            1 => ExportAccess::WriteOnly,
-            _ => ExportAccess::ReadWrite,
-        };
+        let (access, cloexec) = FileAccess::of(flags).ok_or(Error::Invalid)?;
         let index = arg.u32(field!(v4l2_exportbuffer.index));
         let plane = arg.u32(field!(v4l2_exportbuffer.plane));
         let buf = self.in_session(run.mem, flow, |mut queue| queue.expbuf(index, plane))??;
@@ -327,7 +318,7 @@ where
         // program does not know.
         let written = write_user(run.program, addr, arg.0);
         let export = Export {
-            cloexec: flags & O_CLOEXEC != 0,
+            cloexec,
             access,
             number_at: addr.wrapping_add(field!(v4l2_exportbuffer.fd) as u64),
         };

@@ -11,7 +11,7 @@ use crate::program::{Run, V4l2Outcome};
 use crate::progress::Progress;
 use crate::{Bus, Error, Flow, Program, VideoDriver, Waiter, sys};
 use vb3_plane::MemOps;
-use vb3_queue::{Error as QueueError, ExportAccess, IoModes, Moved, Pieces, Source};
+use vb3_queue::{Direction, Error as QueueError, IoModes, Pieces, Source};
 
 /// The part of the program's memory that a read() fills, or that a write() takes bytes from.
 struct Window<'a, M: MemOps> {
@@ -48,7 +48,7 @@ where
         mem: &mut M,
         offset: u64,
         len_bytes: u64,
-        access: Option<ExportAccess>,
+        access: Option<Direction>,
     ) -> Result<M::Mmap, Error> {
         // A device with two queues marks the mmap offsets of its CAPTURE buffers.
         let flow = match self.driver.role() {
@@ -288,7 +288,7 @@ where
         &mut self,
         run: &mut Run<'_, M>,
         flow: Flow,
-        piece: impl FnOnce(vb3_queue::Session<'_, M>, Pieces) -> Result<Moved, vb3_queue::Error>,
+        piece: impl FnOnce(vb3_queue::Session<'_, M>, Pieces) -> Result<u64, vb3_queue::Error>,
     ) -> Result<V4l2Outcome, Error> {
         let pieces = Pieces {
             call: run.cx.call,
@@ -298,17 +298,17 @@ where
         let moved = self.in_session(run.mem, flow, |session| piece(session, pieces))?;
         let stream = self.stream_mut(flow)?;
         stream.update_owner(run.cx.file);
-        let has_ended = was_under_way && stream.queue.transfer_under_way().is_none();
+        let is_under_way = stream.queue.transfer_under_way().is_some();
         let value = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         match moved {
-            Ok(Moved::Part(bytes)) => Ok(V4l2Outcome::Part(value(bytes))),
-            Ok(Moved::Last(bytes)) => {
+            Ok(bytes) if is_under_way => Ok(V4l2Outcome::Part(value(bytes))),
+            Ok(bytes) => {
                 self.wake = true;
                 Ok(V4l2Outcome::Done(value(bytes)))
             }
             Err(error) => {
                 // Other calls may have waited for the end of this call.
-                self.wake |= has_ended;
+                self.wake |= was_under_way && !is_under_way;
                 let waits: Option<i64> = self.wait_for(flow, run.cx, error)?;
                 Ok(Ok(waits).into())
             }

@@ -8,9 +8,7 @@ use crate::{
     SelectionFlags, SelectionTarget, Timings, VideoDriver, Waiter, sys,
 };
 use std::collections::VecDeque;
-use vb3_queue::{
-    Active, Completion, DoneState, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare,
-};
+use vb3_queue::{Active, Completion, Driver, DriverError, MAX_PLANES, PlaneSizes, Prepare};
 
 pub(crate) const BUTTON: u32 = sys::V4L2_CID_USER_BASE | 0x1001;
 pub(crate) const STRUCTURE: u32 = sys::V4L2_CID_USER_BASE | 0x1002;
@@ -452,7 +450,7 @@ impl VideoDriver for TestDriver {
             }
         }
         let completion = Completion {
-            outcome: DoneState::Done,
+            outcome: Ok(()),
             payloads: Some(payloads),
             data_offsets: None,
             timestamp_ns: (!self.policy.copy_timestamps).then_some(now_ns),

@@ -5,7 +5,7 @@ use super::*;
 use crate::bytes::field;
 use crate::sys;
 
-const SHARED: Option<ExportAccess> = Some(ExportAccess::ReadWrite);
+const SHARED: Option<Direction> = Some(Direction::Bidirectional);
 
 fn both(test: impl Fn(Bench)) {
     test(Bench::capture());
@@ -556,12 +556,12 @@ fn mapping() {
             ("M1 private", b.mmap(0, 4096, None), EINVAL),
             (
                 "M2 read",
-                b.mmap(0, 4096, Some(ExportAccess::ReadOnly)),
+                b.mmap(0, 4096, Some(Direction::FromDevice)),
                 read,
             ),
             (
                 "M3 write",
-                b.mmap(0, 4096, Some(ExportAccess::WriteOnly)),
+                b.mmap(0, 4096, Some(Direction::ToDevice)),
                 write,
             ),
             ("M4 unknown", b.mmap(0xdead_b000, 4096, SHARED), EINVAL),

@@ -213,7 +213,7 @@ fn file_io_makes_streaming_calls_busy() {
         }
         let ty = b.ty();
         let mut exp: [u8; 64] = record(&[(0, ty)]);
-        let shared = Some(ExportAccess::ReadWrite);
+        let shared = Some(Direction::Bidirectional);
         let rows = [
             ("IO4 REQBUFS", b.reqbufs(2, MMAP), -EBUSY),
             ("IO4b REQBUFS(0)", b.reqbufs(0, MMAP), -EBUSY),

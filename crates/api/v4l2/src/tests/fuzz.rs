@@ -187,7 +187,7 @@ fn run(seed: u64, mut b: Bench) {
                 assert_eq!(revents & !0x14f, 0, "seed {seed}");
             }
             2 => {
-                let access = Some(ExportAccess::ReadWrite);
+                let access = Some(Direction::Bidirectional);
                 b.mmap(random.next() & 0x3_f000, random.below(8192), access);
             }
             3 if random.below(4) == 0 => {

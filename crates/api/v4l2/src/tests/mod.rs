@@ -28,7 +28,7 @@ pub(crate) use driver::TestDriver;
 pub(crate) use memory::{TestMemory, TestPlane};
 pub(crate) use program::TestProgram;
 use std::cell::Cell;
-use vb3_queue::ExportAccess;
+use vb3_queue::Direction;
 
 /// Address of the argument structure in the program.
 const ARG: u64 = program::BASE;
@@ -157,7 +157,7 @@ impl Bench {
         self.device.tick(&mut self.mem, self.now_ns);
     }
 
-    fn mmap(&mut self, offset: u64, len: u64, access: Option<ExportAccess>) -> i32 {
+    fn mmap(&mut self, offset: u64, len: u64, access: Option<Direction>) -> i32 {
         let file = self.file;
         self.device
             .mmap(&mut self.mem, file, offset, len, access, self.now_ns)

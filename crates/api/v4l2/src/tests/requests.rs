@@ -13,7 +13,7 @@ use crate::{
 };
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use vb3_queue::{Completion, DoneState, Driver, DriverError, ExportAccess, RequestId, Requests};
+use vb3_queue::{Completion, Direction, Driver, DriverError, RequestId, Requests};
 
 mod arrays;
 mod stops;
@@ -112,7 +112,7 @@ impl VideoDriver for Worker {
             return;
         }
         let completion = Completion {
-            outcome: DoneState::Done,
+            outcome: Ok(()),
             payloads: None,
             data_offsets: None,
             timestamp_ns: None,
@@ -405,7 +405,7 @@ fn dropped_buffers_complete_their_requests() {
         all.find_plane(|plane| !b.mem.fenced.borrow_mut().insert(plane.id));
         assert_eq!(b.qbuf(file, Flow::Capture, 1, None), 0);
         b.device.driver_mut().output.held.clear();
-        let access = Some(ExportAccess::ReadWrite);
+        let access = Some(Direction::Bidirectional);
         match way {
             "settle" => b.device.settle_queues(&mut b.mem, 2),
             "fail" => b.device.fail_queues(&mut b.mem, 2, |_, _| false),

@@ -7,7 +7,7 @@ use super::std::thread;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
 use crate::{
-    Active, Completion, Completions, DoneState, Error, Invalid, Memory, Queue, QueueType, Wait,
+    Active, Completion, Completions, DriverError, Error, Invalid, Memory, Queue, QueueType, Wait,
 };
 
 fn streaming(queue_type: QueueType, buffers: u32) -> Bench {
@@ -33,7 +33,12 @@ fn types_say_which_threads_they_may_visit() {
     any_thread::<crate::PlaneView<u64>>();
     any_thread::<crate::Request>();
     any_thread::<crate::Prepare<'_>>();
-    any_thread::<(crate::Config<u32>, crate::PlaneSizes, Completion, DoneState)>();
+    any_thread::<(
+        crate::Config<u32>,
+        crate::PlaneSizes,
+        Completion,
+        Result<(), DriverError>,
+    )>();
     any_thread::<(crate::BufferInfo, crate::PlaneView<crate::PlaneLocation>)>();
     any_thread::<(Error, crate::DriverError, crate::Statistics)>();
     any_thread::<(
@@ -47,12 +52,7 @@ fn types_say_which_threads_they_may_visit() {
         crate::Requests,
     )>();
     // A `Session` borrows a driver for one call, and stays with the thread of the call.
-    any_thread::<(
-        crate::BoundBuffer,
-        crate::Moved,
-        crate::Pieces,
-        crate::RequestId,
-    )>();
+    any_thread::<(crate::BoundBuffer, crate::Pieces, crate::RequestId)>();
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn pushed_completions_arrive_in_order_when_collected() {
         let mut finished = Completions::new(32).unwrap();
         let tokens = core::mem::take(&mut b.driver.tokens);
         for (sequence, token) in (7_u32..).zip(tokens.into_iter().rev()) {
-            let completion = Completion::new(DoneState::Done, sequence);
+            let completion = Completion::done(sequence);
             assert_eq!(finished.push(token, completion), Ok(()));
         }
         let early = b.session().dqbuf().unwrap_err();
@@ -237,7 +237,7 @@ fn second_thread_completes_queued_buffers() {
         let line = Arc::clone(&line);
         thread::spawn(move || {
             for (sequence, token) in (0..).zip(take) {
-                let completion = Completion::new(DoneState::Done, sequence);
+                let completion = Completion::done(sequence);
                 let mut finished = line.finished.lock().unwrap();
                 finished.push(token, completion).unwrap();
                 line.wake.notify_all();
@@ -290,7 +290,7 @@ fn a_capture_device_says_where_its_data_begin() {
     b.streamon().unwrap();
     let tokens = core::mem::take(&mut b.driver.tokens);
     assert_eq!(tokens[0].plane(0).unwrap().unwrap().data_offset, 64);
-    let kept = Completion::new(DoneState::Done, 0);
+    let kept = Completion::done(0);
     let given = Completion {
         payloads: Some([500; 8]),
         data_offsets: Some([600; 8]),

@@ -6,8 +6,8 @@ use super::std::string::String;
 use super::std::vec::Vec;
 use super::std::{format, vec};
 use crate::{
-    Active, Completion, Constraint, Direction, DoneState, Driver, DriverError, HintSkip, MemOps,
-    PlaneError, PlaneSizes, Prepare, Reason, RequestId,
+    Active, Completion, Constraint, Direction, Driver, DriverError, HintSkip, MemOps, PlaneError,
+    PlaneSizes, Prepare, Reason, RequestId,
 };
 use vb3_plane::Coherency;
 
@@ -636,6 +636,6 @@ impl Driver for FakeDriver {
 pub(crate) fn done() -> Completion {
     Completion {
         timestamp_ns: Some(1_000),
-        ..Completion::new(DoneState::Done, 0)
+        ..Completion::done(0)
     }
 }

@@ -3,7 +3,7 @@
 use super::fake::done;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
-use crate::{BufferState, Completion, DoneState, Memory, QueueType};
+use crate::{BufferState, Completion, DriverError, Memory, QueueType};
 
 const FAILED: Result<(), i32> = Err(5);
 const CANCELED: Result<(), i32> = Err(125);
@@ -45,7 +45,7 @@ fn access_spans_driver_ownership() {
         b.qbuf(1).unwrap();
         b.qbuf(2).unwrap();
         assert_eq!(b.mem.called("begin_access"), 3);
-        let error = Completion::new(DoneState::Error, 0);
+        let error = Completion::new(Err(DriverError::EIO), 0);
         let tokens = core::mem::take(&mut b.driver.tokens);
         let [first, second, third] = <[_; 3]>::try_from(tokens).unwrap();
         b.session().complete(first, done()).unwrap();

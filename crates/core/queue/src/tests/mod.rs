@@ -19,7 +19,7 @@ mod stream;
 mod stream_io;
 mod tokens;
 
-use crate::{Coherency, Config, Memory, Moved, Pieces, Queue, QueueType, Session, Wait};
+use crate::{Coherency, Config, Memory, Pieces, Queue, QueueType, Session, Wait};
 use fake::{FakeDriver, FakeMem};
 
 /// A queue with a fake memory and a fake driver.
@@ -97,14 +97,6 @@ pub(crate) const WHOLE: Pieces = Pieces {
     call: 0,
     most_bytes: u64::MAX,
 };
-
-/// Returns the number of bytes that a transfer in one piece moved.
-pub(crate) fn whole(moved: Moved) -> u64 {
-    match moved {
-        Moved::Last(bytes) => bytes,
-        Moved::Part(_) => panic!("more pieces follow"),
-    }
-}
 
 /// A capture and an output queue.
 pub(crate) const BOTH: [QueueType; 2] = [QueueType::Capture, QueueType::Output];

@@ -5,7 +5,7 @@ use super::calls::{EBUSY, EFAULT, seen};
 use super::fake::{SIZE, done};
 use super::std::vec;
 use super::std::vec::Vec;
-use crate::{Completion, Error, MAX_PLANES, Moved, Pieces, QueueType, Source};
+use crate::{Completion, Error, MAX_PLANES, Pieces, QueueType, Source};
 
 const PIECE_BYTES: u64 = SIZE / 4;
 const MINE: Pieces = Pieces {
@@ -91,12 +91,10 @@ fn rest(b: &mut Bench, first: Vec<u8>) -> (Vec<u8>, usize) {
         let len = piece.bytes.len();
         most = most.max(len);
         all.extend(piece.bytes);
-        match moved {
-            Moved::Last(bytes) => {
-                assert_eq!((bytes, len), (0, 0), "all had been moved");
-                return (all, most);
-            }
-            Moved::Part(bytes) => assert_eq!(bytes, len as u64),
+        assert_eq!(moved, len as u64);
+        if b.queue.transfer_under_way().is_none() {
+            assert_eq!(len, 0, "all had been moved");
+            return (all, most);
         }
     }
 }
@@ -108,7 +106,7 @@ fn other_calls_wait_for_a_read_in_pieces() {
     let moved = b
         .session()
         .begin_read(&mut |at, data| piece.put(at, data), SIZE * 2, MINE);
-    assert_eq!(moved, Ok(Moved::Part(PIECE_BYTES)));
+    assert_eq!(moved, Ok(PIECE_BYTES));
     assert_eq!(
         piece.bytes.len() as u64,
         PIECE_BYTES,
@@ -140,7 +138,7 @@ fn other_calls_wait_for_a_read_in_pieces() {
     let next = b
         .session()
         .begin_read(&mut |at, data| Piece::default().put(at, data), 10, OTHER);
-    assert_eq!(next, Ok(Moved::Last(10)));
+    assert_eq!((next, b.queue.transfer_under_way()), (Ok(10), None));
     b.finish();
 }
 
@@ -151,14 +149,17 @@ fn abandoned_or_failed_read_restarts() {
         .session()
         .begin_read(&mut |at, data| Piece::default().put(at, data), 10, OTHER)
         .unwrap();
-    assert_eq!(begun, Moved::Last(10));
+    assert_eq!((begun, b.queue.transfer_under_way()), (10, None));
     let begin = |b: &mut Bench| {
         let mut piece = Piece::default();
         let moved = b
             .session()
             .begin_read(&mut |at, data| piece.put(at, data), SIZE, MINE)
             .unwrap();
-        assert_eq!(moved, Moved::Part(PIECE_BYTES));
+        assert_eq!(
+            (moved, b.queue.transfer_under_way()),
+            (PIECE_BYTES, Some(7))
+        );
         assert!(piece.bytes == pattern(1, 10, 10 + PIECE_BYTES));
         piece.bytes
     };
@@ -190,7 +191,10 @@ fn a_queue_that_is_let_go_in_between_ends_the_read() {
         .session()
         .begin_read(&mut |at, data| Piece::default().put(at, data), SIZE, MINE)
         .unwrap();
-    assert_eq!(begun, Moved::Part(PIECE_BYTES));
+    assert_eq!(
+        (begun, b.queue.transfer_under_way()),
+        (PIECE_BYTES, Some(7))
+    );
     b.session().release();
     let ended = b
         .session()
@@ -214,7 +218,7 @@ fn a_write_in_pieces_is_one_buffer() {
             ..Piece::default()
         };
         let begun = b.session().begin_write(&mut piece(0), len, 77, MINE);
-        assert_eq!(begun, Ok(Moved::Part(PIECE_BYTES)));
+        assert_eq!(begun, Ok(PIECE_BYTES));
         let mut absent = piece(PIECE_BYTES);
         absent.absent = true;
         let missing = b.session().resume_write(&mut absent, 77, MINE);
@@ -223,10 +227,11 @@ fn a_write_in_pieces_is_one_buffer() {
         let other = b.session().begin_write(&mut piece(0), len, 77, OTHER);
         assert_eq!(seen(other.map(|_| ())), EBUSY);
         let mut at = PIECE_BYTES;
-        while let Moved::Part(bytes) = b.session().resume_write(&mut piece(at), 77, MINE).unwrap() {
-            at += bytes;
+        while b.queue.transfer_under_way().is_some() {
             assert!(b.driver.tokens.is_empty(), "not before all of it is there");
+            at += b.session().resume_write(&mut piece(at), 77, MINE).unwrap();
         }
+        assert_eq!(at, len);
         assert_eq!(b.driver.tokens.len(), 1);
         let plane = b.driver.tokens[0].plane(0).unwrap().unwrap();
         assert_eq!(plane.payload_bytes, len);
@@ -244,7 +249,7 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
         ..Piece::default()
     };
     let begun = b.session().begin_write(&mut piece, SIZE, 77, MINE);
-    assert_eq!(begun, Ok(Moved::Part(PIECE_BYTES)));
+    assert_eq!(begun, Ok(PIECE_BYTES));
     piece.bad = true;
     let failed = b.session().resume_write(&mut piece, 77, MINE);
     assert_eq!(seen(failed.map(|_| ())), EFAULT);
@@ -261,7 +266,8 @@ fn a_write_that_fails_in_between_counts_for_nothing() {
     };
     let mut whole = User(vec![4; SIZE as usize]);
     let written = b.session().begin_write(&mut whole, SIZE, 77, all);
-    assert_eq!(written, Ok(Moved::Last(SIZE)), "from the start");
+    assert_eq!(written, Ok(SIZE), "from the start");
+    assert_eq!(b.queue.transfer_under_way(), None);
     let plane = b.driver.tokens[0].plane(0).unwrap().unwrap();
     assert!(
         b.mem

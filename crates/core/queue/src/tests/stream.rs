@@ -4,7 +4,7 @@ use super::calls::{EAGAIN, EINVAL, ENXIO, seen};
 use super::fake::done;
 use super::std::vec::Vec;
 use super::{BOTH, Bench};
-use crate::{BufferState, Completion, DoneState, MAX_PLANES, Memory, QueueType, Statistics};
+use crate::{BufferState, Completion, DriverError, MAX_PLANES, Memory, QueueType, Statistics};
 
 fn min3(queue_type: QueueType) -> Bench {
     Bench::with(queue_type, |c| c.min_queued_buffers = 3)
@@ -34,7 +34,7 @@ fn a_buffer_goes_through_its_states() {
             "given at once while started"
         );
         b.complete(Completion {
-            outcome: DoneState::Error,
+            outcome: Err(DriverError::EIO),
             ..done()
         })
         .unwrap();
@@ -65,7 +65,7 @@ fn streamoff_takes_buffers_back_from_every_state() {
         b.streamon().unwrap();
         b.frame();
         b.complete(Completion {
-            outcome: DoneState::Error,
+            outcome: Err(DriverError::EIO),
             ..done()
         })
         .unwrap();

@@ -4,7 +4,7 @@ use crate::lab::{Frame, Lab, OUTPUT, Offer, Op, Reply, Setup, Token, bytes_of};
 use crate::random::{op, prelude, setups};
 use proptest::prelude::*;
 use vb3_machine::Faults;
-use vb3_queue::{BufferState, Coherency, DoneState, HintSkip, Memory};
+use vb3_queue::{BufferState, Coherency, HintSkip, Memory};
 
 const fn offer(memory: Memory, nth: usize) -> Offer {
     Offer {
@@ -26,13 +26,13 @@ fn frames(ops: &mut Vec<Op>, memories: [Memory; 2]) {
     for index in [0, 1, 2, 0_u32] {
         let nth = 2 * index as usize;
         ops.extend([
-            Op::Work(0, 0, DoneState::Done),
+            Op::Work(0, 0, Ok(())),
             Op::Dequeue(0),
             Op::Sync(nth, 1),
             Op::Sync(nth, 5),
             Op::Write(0),
             Op::Queue(1, index, offer(memories[1], nth)),
-            Op::Work(1, 0, DoneState::Done),
+            Op::Work(1, 0, Ok(())),
             Op::Dequeue(1),
             Op::Queue(0, index, offer(memories[0], nth)),
         ]);
@@ -71,11 +71,11 @@ fn files() -> Vec<Op> {
     let mut ops = vec![Op::File(0), Op::Poll(0)];
     for _ in 0..3 {
         ops.extend([
-            Op::Work(0, 0, DoneState::Done),
+            Op::Work(0, 0, Ok(())),
             Op::File(0),
             Op::Poll(1),
             Op::File(1),
-            Op::Work(1, 0, DoneState::Done),
+            Op::Work(1, 0, Ok(())),
         ]);
     }
     ops.extend([Op::Release(0), Op::Release(1)]);
@@ -183,11 +183,11 @@ fn read_and_write_are_exact_on_every_machine() {
         let mut lab = Lab::new(setup);
         assert_eq!(lab.apply(Op::File(0), 1), Err(11), "no frame yet");
         for stamp in 2..6 {
-            lab.apply(Op::Work(0, 0, DoneState::Done), stamp).unwrap();
+            lab.apply(Op::Work(0, 0, Ok(())), stamp).unwrap();
             let frame = Reply::Bytes(Frame(bytes_of(stamp)));
             assert_eq!(lab.apply(Op::File(0), 1), Ok(frame.clone()), "{setup:?}");
             assert_eq!(lab.apply(Op::File(1), stamp), Ok(frame), "{setup:?}");
-            let shown = lab.apply(Op::Work(1, 0, DoneState::Done), 0);
+            let shown = lab.apply(Op::Work(1, 0, Ok(())), 0);
             let Ok(Reply::Worked { read, .. }) = shown else {
                 panic!("{setup:?}: {shown:?}")
             };

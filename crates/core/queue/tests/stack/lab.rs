@@ -12,9 +12,9 @@ use vb3_machine::{BusFault, Device as Dev, DeviceLimits, Machine, Profile};
 use vb3_machine::{User, UserFault, UserMemory};
 use vb3_plane::{Allocator, Cookie, Device, MemOps, Planes};
 use vb3_queue::{
-    Active, BufferState, Coherency, Completion, Config, DoneState, Driver, DriverError, Error,
-    ExportAccess, HintSkip, IoModes, Memory, Moved, Pieces, PlaneLocation, PlaneRequest,
-    PlaneSizes, PlaneSource, Prepare, Queue, QueueBuffer, QueueType, Session, Source, Wait,
+    Active, BufferState, Coherency, Completion, Config, Direction, Driver, DriverError, Error,
+    HintSkip, IoModes, Memory, Pieces, PlaneLocation, PlaneRequest, PlaneSizes, PlaneSource,
+    Prepare, Queue, QueueBuffer, QueueType, Session, Source, Wait,
 };
 
 pub(crate) type Layer = Mapper<Machine>;
@@ -237,7 +237,7 @@ pub(crate) enum Op {
     On(usize),
     Off(usize),
     /// The device does its work with its nth buffer and completes it with this outcome.
-    Work(usize, usize, DoneState),
+    Work(usize, usize, Result<(), DriverError>),
     /// The same, and the buffer is the stream's last one.
     Last(usize, usize),
     /// The device drops its nth token, and does no work.
@@ -464,7 +464,7 @@ impl Lab {
                 Ok(self.work(side, nth, Completion::new(outcome, 0), stamp))
             }
             Op::Last(side, nth) => {
-                let mut completion = Completion::new(DoneState::Done, 0);
+                let mut completion = Completion::done(0);
                 completion.last = true;
                 Ok(self.work(side, nth, completion, stamp))
             }
@@ -494,7 +494,7 @@ impl Lab {
         } else {
             session.begin_read(&mut |at, data| bytes.put(at, data), LEN, whole)
         };
-        let (Moved::Last(moved) | Moved::Part(moved)) = moved.map_err(Error::errno)?;
+        let moved = moved.map_err(Error::errno)?;
         bytes.0.truncate(moved as usize);
         Ok(Reply::Bytes(Frame(bytes.0)))
     }
@@ -678,7 +678,7 @@ impl Lab {
             Some(PlaneLocation::Cookie(cookie)) => cookie,
             _ => u64::MAX,
         };
-        let access = Some(ExportAccess::ReadWrite);
+        let access = Some(Direction::Bidirectional);
         let (memory, map) = session.mmap(cookie, LEN, access).map_err(Error::errno)?;
         let vma = self.mem.buffers().vma_open(memory).map_err(|e| e.errno())?;
         self.maps.push((vma, File::from(map.fd)));

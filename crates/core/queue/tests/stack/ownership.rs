@@ -6,8 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use vb3_machine::FaultKind;
 use vb3_plane::{Allocator, Cookie, MemOps as _};
 use vb3_queue::{
-    Coherency, Completion, DoneState, Error, HintSkip, Invalid, Memory, PlaneRequest, PlaneSource,
-    QueueBuffer,
+    Coherency, Completion, Error, HintSkip, Invalid, Memory, PlaneRequest, PlaneSource, QueueBuffer,
 };
 
 const fn offer(memory: Memory, nth: usize) -> Offer {
@@ -18,7 +17,7 @@ const fn offer(memory: Memory, nth: usize) -> Offer {
     }
 }
 
-const DONE: Completion = Completion::new(DoneState::Done, 0);
+const DONE: Completion = Completion::done(0);
 
 /// Makes a lab where camera and display stream. They share the camera's first two buffers.
 fn streaming(setup: Setup, coherency: Coherency) -> Lab {
@@ -166,7 +165,7 @@ fn soil(lab: &mut Lab, side: usize, coherency: Coherency) -> Vec<Cookie> {
     let used = cookies(lab, side);
     if side == 0 {
         for _ in 0..3 {
-            lab.apply(Op::Work(0, 0, DoneState::Done), 99).unwrap();
+            lab.apply(Op::Work(0, 0, Ok(())), 99).unwrap();
         }
     }
     lab.apply(Op::Release(side), 0).unwrap();

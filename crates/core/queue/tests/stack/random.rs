@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use vb3_machine::Profile;
 use vb3_machine::profile::BUILTINS;
 use vb3_plane::Allocator;
-use vb3_queue::{Coherency, DoneState, HintSkip, Memory};
+use vb3_queue::{Coherency, DriverError, HintSkip, Memory};
 
 fn memory() -> impl Strategy<Value = Memory> {
     prop_oneof![
@@ -37,7 +37,7 @@ fn often() -> impl Strategy<Value = Op> {
         14 => (side.clone(), index.clone(), offer()).prop_map(|(s, i, o)| Op::Queue(s, i, o)),
         4 => (side.clone(), index.clone(), offer()).prop_map(|(s, i, o)| Op::Prepare(s, i, o)),
         9 => (side.clone(), 0_usize..8, prop::bool::weighted(0.2)).prop_map(|(s, n, bad)| {
-            let outcome = if bad { DoneState::Error } else { DoneState::Done };
+            let outcome = if bad { Err(DriverError::EIO) } else { Ok(()) };
             Op::Work(s, n, outcome)
         }),
         4 => (side.clone(), 0_usize..8).prop_map(|(s, n)| Op::Last(s, n)),
@@ -196,7 +196,7 @@ fn bytes_before_queueing_reach_a_cpu_driver() {
 fn nothing_follows_the_last_buffer_of_a_camera() {
     let mut ops = prelude(0, Memory::DmaBuf, Coherency::Coherent);
     for side in 0..=OUTPUT {
-        ops.extend([Op::Last(side, 0), Op::Work(side, 0, DoneState::Done)]);
+        ops.extend([Op::Last(side, 0), Op::Work(side, 0, Ok(()))]);
         ops.extend([Op::Dequeue(side), Op::Poll(side), Op::Dequeue(side)]);
         ops.extend([Op::Off(side), Op::Queue(side, 0, OWN), Op::On(side)]);
     }

@@ -1,7 +1,6 @@
 //! Events of a device's streams and frames, for a host that watches the device.
 
 use super::Device;
-use vb3_queue::DoneState;
 use vb3_v4l2::{Flow, Progress};
 
 /// An event of a device that a host can watch.
@@ -43,7 +42,7 @@ impl<C> Device<C> {
             return;
         };
         let done = progress.finished.iter();
-        let done = done.filter(|finished| finished.completion.outcome == DoneState::Done);
+        let done = done.filter(|finished| finished.completion.outcome.is_ok());
         events.extend(done.map(|finished| DeviceEvent::Frame {
             flow: finished.flow,
             sequence: finished.completion.sequence,

@@ -5,7 +5,6 @@ use crate::colors::color_of;
 use crate::sink::{Shots, Thumbnail};
 use crate::surface::Surface;
 use vb3_picture::{Frame, Size};
-use vb3_queue::DoneState;
 use vb3_v4l2::{Bus, Finished, Flow, Format, Progress, Role, pixfmt};
 
 impl<C: 'static> Device<C> {
@@ -37,7 +36,7 @@ impl<C: 'static> Device<C> {
             let completion = &finished.completion;
             // The buffer that ends a drained stream is empty.
             let is_empty = completion.payloads.is_some_and(|bytes| bytes[0] == 0);
-            let is_frame = completion.outcome == DoneState::Done && !is_empty;
+            let is_frame = completion.outcome.is_ok() && !is_empty;
             if finished.flow == Flow::Capture && is_frame {
                 shots.offer(|number| {
                     let frame = read(&format, finished, bus)?;

@@ -8,7 +8,7 @@ use crate::streaming::Stamp;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use vb3_queue::{Active, DoneState};
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{Format, FourCc, Fraction, Peer, PixelFormat, Span};
 
 /// Maximum number of frames kept for readers.
@@ -154,7 +154,7 @@ pub(super) struct Shared {
     /// Writer's buffers that readers use directly, oldest first.
     given: VecDeque<Given>,
     /// Buffers that the writer gets back, with their states.
-    back: Vec<(AnyLoan, DoneState)>,
+    back: Vec<(AnyLoan, Result<(), DriverError>)>,
     /// Memory of earlier frames, for reuse.
     spare: Vec<u8>,
 }
@@ -224,7 +224,7 @@ impl Shared {
         while self.frames.len() >= FRAMES_MAX {
             let mut frames = self.frames.iter();
             let oldest = frames.position(|frame| frame.is_idle(&self.parties));
-            self.remove(oldest.unwrap_or(0), DoneState::Done);
+            self.remove(oldest.unwrap_or(0), Ok(()));
         }
         self.frames.push_back(Frame {
             number: self.next,
@@ -240,7 +240,7 @@ impl Shared {
     }
 
     /// Drops a frame. If it is in a writer's buffer, the writer gets the buffer back with this state.
-    pub(super) fn remove(&mut self, at: usize, outcome: DoneState) {
+    pub(super) fn remove(&mut self, at: usize, outcome: Result<(), DriverError>) {
         match self.frames.remove(at).map(|frame| frame.body) {
             Some(Body::Own(bytes)) => self.spare = Arc::into_inner(bytes).unwrap_or_default(),
             Some(Body::Lent(loan)) => self.back.push((loan, outcome)),
@@ -355,19 +355,19 @@ impl Shared {
         let next = self.parties.values().filter_map(|party| party.next).min();
         let next = next.unwrap_or(u64::MAX);
         while self.frames.len() > 1 && self.frames.front().is_some_and(|f| f.number < next) {
-            self.remove(0, DoneState::Done);
+            self.remove(0, Ok(()));
         }
         let given = std::mem::take(&mut self.given);
         for given in given {
             match given.reader {
                 Some(_) => self.given.push_back(given),
-                None => self.back.push((given.loan, DoneState::Done)),
+                None => self.back.push((given.loan, Ok(()))),
             }
         }
     }
 
     /// Returns the buffers that the writer gets back now, with their states.
-    pub(super) fn take_back(&mut self) -> Vec<(AnyLoan, DoneState)> {
+    pub(super) fn take_back(&mut self) -> Vec<(AnyLoan, Result<(), DriverError>)> {
         self.release_delivered();
         std::mem::take(&mut self.back)
     }
@@ -378,20 +378,20 @@ impl Shared {
     pub(super) fn relieve<C: 'static>(
         &mut self,
         read: impl FnOnce(&Loan<C>, &mut [u8]) -> bool,
-    ) -> Option<(AnyLoan, DoneState)> {
+    ) -> Option<(AnyLoan, Result<(), DriverError>)> {
         if let Some(given) = self.given.pop_front() {
-            return Some((given.loan, DoneState::Done));
+            return Some((given.loan, Ok(())));
         }
         let at = self.frames.iter().position(|f| f.loan::<C>().is_some())?;
         let len = self.frames.get(at)?.loan::<C>()?.len;
         let mut bytes = self.memory(len);
         let frame = self.frames.get_mut(at)?;
         if !read(frame.loan()?, &mut bytes) {
-            self.remove(at, DoneState::Error);
+            self.remove(at, Err(DriverError::EIO));
             return self.back.pop();
         }
         match std::mem::replace(&mut frame.body, Body::Own(bytes.into())) {
-            Body::Lent(loan) => Some((loan, DoneState::Done)),
+            Body::Lent(loan) => Some((loan, Ok(()))),
             Body::Own(_) => None,
         }
     }

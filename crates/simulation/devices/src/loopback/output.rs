@@ -7,7 +7,7 @@ use crate::limits::{INTERVALS, SIZES, nearest_interval};
 use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EBUSY, Trouble, align_lines, extent};
-use vb3_queue::{Active, DoneState, DriverError};
+use vb3_queue::{Active, DriverError};
 use vb3_v4l2::{
     Bus, Flow, Format, FourCc, Fraction, FrameFlags, FrameIntervals, FrameSizes, Peer, PixelFormat,
     Port, Waiter,
@@ -148,7 +148,7 @@ impl Writer {
                 continue;
             };
             let Loan { token, stamp, .. } = *loan;
-            if outcome == DoneState::Error {
+            if outcome.is_err() {
                 tick.stream.statistics.bus_faults += 1;
             }
             if !token.is_stale() {

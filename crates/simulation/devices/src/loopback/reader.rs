@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::streaming::{Engine, Formats, Stamp, Stream, StreamingDevice, Tick};
 use crate::surface::{EINVAL, EIO, Trouble, only_plane};
 use std::collections::VecDeque;
-use vb3_queue::{Active, DoneState, DriverError, MAX_PLANES};
+use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{
     Bus, CopyFault, EventKinds, Flow, Format, FourCc, Fraction, FrameSizes, PixelFormat, Port,
     Span, WakeFd,
@@ -242,7 +242,7 @@ impl<C: Send + 'static> Reader<C> {
             }
             Err(Miss::Lost) => {
                 tick.stream.tokens.push_front(copying.token);
-                return shared.remove(at, DoneState::Error);
+                return shared.remove(at, Err(DriverError::EIO));
             }
             Ok(Some(arrived)) => Ok(arrived),
             Err(Miss::Trouble(trouble)) => Err(trouble),
@@ -297,7 +297,7 @@ impl<C: Send + 'static> Reader<C> {
         let is_wanted = |number| shared.is_wanted_beside(id, number);
         if !number.is_some_and(is_wanted) {
             shared.give(at, id, None);
-            shared.remove(at, DoneState::Done);
+            shared.remove(at, Ok(()));
             return 0;
         }
         let mut copy = shared.memory(len);
@@ -307,7 +307,7 @@ impl<C: Send + 'static> Reader<C> {
         };
         shared.give(at, id, Some(copy));
         if !read {
-            shared.remove(at, DoneState::Done);
+            shared.remove(at, Ok(()));
         }
         len
     }
@@ -405,7 +405,7 @@ impl<C: Send + 'static> Engine<C> for Reader<C> {
             Err(Miss::Trouble(trouble)) => Err(trouble),
             Err(Miss::Lost) => {
                 tick.stream.tokens.push_front(token);
-                shared.remove(at, DoneState::Error);
+                shared.remove(at, Err(DriverError::EIO));
                 return true;
             }
         };

@@ -15,7 +15,7 @@ use crate::surface::{EBUSY, EINVAL, PIECE, Payloads, Surface, Trouble, outcome};
 use crate::worker::FrameWorker;
 use std::collections::BTreeMap;
 use vb3_codec::{Event, Refused};
-use vb3_queue::{Active, DoneState, Driver, DriverError, PlaneSizes, Prepare, forward};
+use vb3_queue::{Active, Driver, DriverError, PlaneSizes, Prepare, forward};
 use vb3_v4l2::{
     Bus, Command, CommandSet, ControlSpec, ControlValue, DriverEvent, EventKinds, Flow, Format,
     FormatFlags, Fraction, FrameIntervals, FrameSizes, Identity, PixelFormat, Planarity, Progress,
@@ -63,7 +63,7 @@ pub(super) enum Offered {
 }
 
 /// The state of a finished buffer, and the bytes used in each plane.
-pub(super) type Outcome = (DoneState, Payloads);
+pub(super) type Outcome = (Result<(), DriverError>, Payloads);
 
 /// Maximum number of frames whose stamps are kept. A further frame replaces the oldest. A picture may consist of
 /// many small pieces, each a frame.
@@ -338,7 +338,7 @@ impl<S, C> Coder<S, C> {
             }
         }
         self.output.hold(tag, token);
-        self.output.release(tag, DoneState::Error, progress);
+        self.output.release(tag, Err(DriverError::EIO), progress);
         Offered::Failed
     }
 }

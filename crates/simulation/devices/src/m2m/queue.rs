@@ -2,7 +2,7 @@
 
 use crate::surface::Surface;
 use std::collections::VecDeque;
-use vb3_queue::{Active, Completion, DoneState, DriverError, MAX_PLANES, Prepare};
+use vb3_queue::{Active, Completion, DriverError, MAX_PLANES, Prepare};
 use vb3_v4l2::{Flow, Format, FormatFlags, Progress, QueuePolicy};
 
 /// An OUTPUT buffer whose frame is in the codec.
@@ -10,7 +10,7 @@ struct CodingInput<C> {
     tag: u64,
     token: Active<C>,
     /// The buffer's final state, once it is known.
-    outcome: Option<DoneState>,
+    outcome: Option<Result<(), DriverError>>,
 }
 
 pub(crate) struct M2mQueue<C> {
@@ -79,7 +79,7 @@ impl<C> M2mQueue<C> {
     pub(crate) fn consume(
         &mut self,
         token: Active<C>,
-        outcome: DoneState,
+        outcome: Result<(), DriverError>,
         progress: &mut Progress<C>,
     ) {
         let completion = Completion::new(outcome, self.next_sequence());
@@ -96,7 +96,12 @@ impl<C> M2mQueue<C> {
     }
 
     /// Completes a frame, and its OUTPUT buffer once those of all earlier frames are completed.
-    pub(crate) fn release(&mut self, tag: u64, outcome: DoneState, progress: &mut Progress<C>) {
+    pub(crate) fn release(
+        &mut self,
+        tag: u64,
+        outcome: Result<(), DriverError>,
+        progress: &mut Progress<C>,
+    ) {
         let mut waiting = self
             .coding
             .iter_mut()
@@ -126,7 +131,7 @@ impl<C> M2mQueue<C> {
             timestamp_ns: Some(0),
             last: true,
             frame_flags: Some(0),
-            ..Completion::new(DoneState::Done, self.next_sequence())
+            ..Completion::done(self.next_sequence())
         };
         progress.finish(self.flow, token, completion);
         true

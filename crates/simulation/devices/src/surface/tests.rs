@@ -236,9 +236,9 @@ fn an_outcome_counts_faults_only() {
         let outcome = outcome(moved, &mut statistics);
         (outcome, statistics.bus_faults)
     };
-    assert_eq!(after(Ok(3)), (Some((DoneState::Done, Some(3))), 0));
+    assert_eq!(after(Ok(3)), (Some((Ok(()), Some(3))), 0));
     assert_eq!(after(Err(Trouble::Stale)), (None, 0));
-    let lost = Some((DoneState::Error, None));
+    let lost = Some((Err(DriverError::EIO), None));
     assert_eq!(after(Err(Trouble::Fault)), (lost, 1));
     assert_eq!(after(Err(Trouble::TooSmall)), (lost, 2));
 }

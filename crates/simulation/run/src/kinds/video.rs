@@ -9,7 +9,7 @@ use crate::watch::Video;
 use crate::{Run, lines, summary};
 use std::collections::BTreeMap;
 use vb3_frontend::{CallId, Errno, FileId, Ioctl, Map, Mmap, NodeId, Op, Origin, PIECE_BYTES};
-use vb3_queue::{ExportAccess, Queue};
+use vb3_queue::{Direction, Queue};
 use vb3_sysfs::{File, Link};
 use vb3_v4l2::sys::{VIDIOC_CREATE_BUFS, VIDIOC_REQBUFS, VIDIOC_S_FMT, VIDIOC_STREAMOFF};
 use vb3_v4l2::{CallContext, FileHandle, Flow, Role};
@@ -308,9 +308,9 @@ impl Run {
         let access = match (args.prot & PROT_READ != 0, args.prot & PROT_WRITE != 0) {
             _ if !args.is_shared() => None,
             (false, false) => None,
-            (true, false) => Some(ExportAccess::ReadOnly),
-            (false, true) => Some(ExportAccess::WriteOnly),
-            (true, true) => Some(ExportAccess::ReadWrite),
+            (true, false) => Some(Direction::FromDevice),
+            (false, true) => Some(Direction::ToDevice),
+            (true, true) => Some(Direction::Bidirectional),
         };
         let memory = &mut self.memory;
         let mapped = (node.video).mmap(memory, handle, args.offset, args.len, access, now_ns);

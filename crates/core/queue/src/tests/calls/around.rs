@@ -88,7 +88,7 @@ fn several_planes() {
 
 #[test]
 fn expbuf_and_mmap() {
-    const RW: Option<ExportAccess> = Some(ExportAccess::ReadWrite);
+    const RW: Option<Direction> = Some(Direction::Bidirectional);
     fn export(b: &mut Bench, index: u32, plane: u32) -> i32 {
         match b.session().expbuf(index, plane) {
             Ok(buf) => {
@@ -98,7 +98,7 @@ fn expbuf_and_mmap() {
             Err(e) => -e.errno(),
         }
     }
-    fn map(b: &mut Bench, cookie: u64, len: u64, access: Option<ExportAccess>) -> i32 {
+    fn map(b: &mut Bench, cookie: u64, len: u64, access: Option<Direction>) -> i32 {
         seen(b.session().mmap(cookie, len, access))
     }
     run(&[
@@ -134,11 +134,11 @@ fn expbuf_and_mmap() {
         }),
         ("mmap.read", LISTED, |b| {
             ready(b);
-            map(b, 0, SIZE, Some(ExportAccess::ReadOnly))
+            map(b, 0, SIZE, Some(Direction::FromDevice))
         }),
         ("mmap.write", LISTED, |b| {
             ready(b);
-            map(b, 0, SIZE, Some(ExportAccess::WriteOnly))
+            map(b, 0, SIZE, Some(Direction::ToDevice))
         }),
         ("mmap.unknown-offset", LISTED, |b| {
             ready(b);
@@ -354,7 +354,7 @@ fn file_io_excludes_the_rest() {
         }),
         ("transfer.mmap", both(EBUSY), |b| {
             started(b);
-            let access = Some(ExportAccess::ReadWrite);
+            let access = Some(Direction::Bidirectional);
             seen(b.session().mmap(0, 4096, access))
         }),
     ]);

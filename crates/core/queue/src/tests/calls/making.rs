@@ -130,7 +130,7 @@ fn querybuf() {
         }),
         ("querybuf.mapped", both(0), |b| {
             ready(b);
-            let access = Some(ExportAccess::ReadWrite);
+            let access = Some(Direction::Bidirectional);
             b.session().mmap(1 << 15, SIZE, access).unwrap();
             assert!(b.query(1).unwrap().mapped);
             assert!(!b.query(0).unwrap().mapped);

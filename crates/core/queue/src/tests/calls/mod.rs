@@ -12,7 +12,7 @@ use super::fake::{SIZE, done};
 use super::std::vec;
 use super::{BOTH, Bench};
 use crate::{
-    BufferState, Coherency, Completion, Error, ExportAccess, IoModes, Memory, PlaneLocation,
+    BufferState, Coherency, Completion, Direction, Error, IoModes, Memory, PlaneLocation,
     PlaneRequest, PlaneSource, QueueBuffer, QueueType,
 };
 

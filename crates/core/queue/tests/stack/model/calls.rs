@@ -2,7 +2,7 @@
 
 use super::{Buf, Buffer, BufferHolder, Holds, Kind, MAX, Mem, Model, READS, WRITES};
 use crate::lab::{Offer, Op, Reply, SLOTS, bytes_of, pick};
-use vb3_queue::{Coherency, DoneState, HintSkip, Memory};
+use vb3_queue::{Coherency, HintSkip, Memory};
 
 impl Model {
     fn cancel(&mut self, side: usize) {
@@ -212,7 +212,7 @@ impl Model {
                     let must = bytes_of(self.seen(side, *index));
                     assert!(read.0 == must, "the display reads other bytes at {index}");
                 }
-                let is_error = matches!(op, Op::Work(_, _, DoneState::Error));
+                let is_error = matches!(op, Op::Work(_, _, Err(_)));
                 self.done(side, *index, is_error, matches!(op, Op::Last(..)));
                 return;
             }

@@ -10,7 +10,7 @@ use crate::surface::{LentTarget, Payloads, PictureCursor, Step, Surface, Trouble
 use crate::worker::FrameWorker as _;
 use vb3_picture::Size;
 use vb3_picture::convert::{self, Job, View, ViewMut};
-use vb3_queue::{Active, DoneState};
+use vb3_queue::Active;
 use vb3_v4l2::{Bus, Flow, Format, Lines, Progress, Rect, pixfmt};
 
 pub(super) struct UnderWay<C> {
@@ -155,7 +155,7 @@ impl<C> FrameConverter<C> {
             self.output.put_back(source);
             return self.capture.put_back(target);
         };
-        if outcome == DoneState::Error {
+        if outcome.is_err() {
             self.statistics.dropped += 1;
         }
         let stamp = Stamp {

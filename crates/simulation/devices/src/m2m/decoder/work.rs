@@ -7,7 +7,7 @@ use crate::m2m::{color, raw};
 use crate::streaming::Stamp;
 use crate::surface::{FIELD_NONE, Trouble, extent};
 use vb3_codec::{Config, Event, Field, Framing, Job, Refused, StreamFormat};
-use vb3_queue::{Active, Completion, DoneState};
+use vb3_queue::{Active, Completion, DriverError};
 use vb3_v4l2::{Bus, Colorimetry, Flow, Format, FrameFlags, Progress, Rect};
 
 /// Maximum number of undecodable pictures that wait for a buffer. Further ones are dropped.
@@ -220,7 +220,7 @@ impl<C> Decoder<C> {
         let is_stream = !self.own.input.is_file();
         if bytes == 0 && is_stream {
             // An empty buffer is an older way to request a drain.
-            self.output.consume(token, DoneState::Done, progress);
+            self.output.consume(token, Ok(()), progress);
             if self.drain == Drain::Idle {
                 self.drain = Drain::Feeding(0);
             }
@@ -287,7 +287,7 @@ impl<C> Decoder<C> {
     /// Gives back the stream buffer that the worker has read, or keeps it while CAPTURE does not stream.
     fn release_or_keep(&mut self, tag: u64, progress: &mut Progress<C>) {
         if self.capture.streaming {
-            return self.output.release(tag, DoneState::Done, progress);
+            return self.output.release(tag, Ok(()), progress);
         }
         self.release_kept(progress);
         self.own.kept = Some(tag);
@@ -295,7 +295,7 @@ impl<C> Decoder<C> {
 
     pub(super) fn release_kept(&mut self, progress: &mut Progress<C>) {
         if let Some(tag) = self.own.kept.take() {
-            self.output.release(tag, DoneState::Done, progress);
+            self.output.release(tag, Ok(()), progress);
         }
     }
 
@@ -331,7 +331,7 @@ impl<C> Decoder<C> {
                 continue;
             };
             if decoded.damaged {
-                outcome = DoneState::Error;
+                outcome = Err(DriverError::EIO);
             }
             let last = self.drain == Drain::Ready && self.own.decoded.is_empty();
             let stamp = self.frames.get(&decoded.tag).copied();
@@ -388,7 +388,8 @@ impl<C> Decoder<C> {
         }
         // Pictures of the previous format do not fit the next buffers.
         for decoded in std::mem::take(&mut self.own.decoded) {
-            self.output.release(decoded.tag, DoneState::Error, progress);
+            self.output
+                .release(decoded.tag, Err(DriverError::EIO), progress);
         }
         self.note(&format);
         let now = self.capture.format;

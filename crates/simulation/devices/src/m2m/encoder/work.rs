@@ -5,7 +5,7 @@ use crate::streaming::Stamp;
 use crate::surface::{PictureCursor, Trouble, write_bytes};
 use crate::worker::FrameWorker as _;
 use vb3_codec::{Config, Event, Job, Refused};
-use vb3_queue::{Active, DoneState, MAX_PLANES};
+use vb3_queue::{Active, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, FrameFlags, Progress};
 
 /// Maximum number of pictures whose packets are not delivered yet. With several, the library stays busy.
@@ -225,15 +225,15 @@ impl<C> Encoder<C> {
                 write_bytes(&token, packet.bytes(), bus).map(Some)
             });
             let (outcome, payloads) = match written {
-                Ok(Some(payloads)) => (DoneState::Done, payloads),
-                Ok(None) => (DoneState::Error, [0; MAX_PLANES]),
+                Ok(Some(payloads)) => (Ok(()), payloads),
+                Ok(None) => (Err(DriverError::EIO), [0; MAX_PLANES]),
                 Err(Trouble::Stale) => {
                     self.own.packets.push_front(coded);
                     continue;
                 }
                 Err(trouble) => {
                     self.lose(trouble);
-                    (DoneState::Error, [0; MAX_PLANES])
+                    (Err(DriverError::EIO), [0; MAX_PLANES])
                 }
             };
             let Some(stamp) = self.frames.remove(&coded.tag) else {
@@ -242,8 +242,8 @@ impl<C> Encoder<C> {
                 continue;
             };
             let kind = match (outcome, coded.key || !self.own.is_stream) {
-                (DoneState::Done, true) => FrameFlags::KEYFRAME,
-                (DoneState::Done, false) => FrameFlags::PFRAME,
+                (Ok(()), true) => FrameFlags::KEYFRAME,
+                (Ok(()), false) => FrameFlags::PFRAME,
                 _ => FrameFlags::empty(),
             };
             let stamp = Stamp {

@@ -10,10 +10,10 @@ use crate::surface::{FIELD_ANY, FIELD_NONE, extent};
 use crate::worker::FrameWorker as _;
 use std::collections::BTreeMap;
 use vb3_codec::{Chroma, Event, Job as CodecJob, MAX_INPUT, Refused, StreamFormat};
-use vb3_queue::{Active, Completion, DoneState, MAX_PLANES};
+use vb3_queue::{Active, Completion, DriverError, MAX_PLANES};
 use vb3_v4l2::{Bus, Flow, Progress, sys};
 
-const FAILED: Outcome = (DoneState::Error, [0; MAX_PLANES]);
+const FAILED: Outcome = (Err(DriverError::EIO), [0; MAX_PLANES]);
 
 /// A request that the worker works on.
 pub(super) struct Job<C> {
@@ -74,7 +74,8 @@ impl<C> StatelessDecoder<C> {
                 self.capture.put_back(target);
             }
             if !job.source.is_stale() {
-                self.output.consume(job.source, DoneState::Error, progress);
+                self.output
+                    .consume(job.source, Err(DriverError::EIO), progress);
             }
         }
         if let Some(field) = self.own.first_field.take() {
@@ -181,7 +182,7 @@ impl<C> StatelessDecoder<C> {
             };
             job.written = self.outcome(written).unwrap_or(FAILED);
             if *damaged {
-                job.written.0 = DoneState::Error;
+                job.written.0 = Err(DriverError::EIO);
             }
         }
         job.writing = None;
@@ -221,7 +222,7 @@ impl<C> StatelessDecoder<C> {
             written: (outcome, payloads),
             ..
         } = job;
-        if outcome == DoneState::Error {
+        if outcome.is_err() {
             self.statistics.dropped += 1;
             self.own.parameters.slots.forget(source.timestamp_ns());
         }
@@ -234,7 +235,7 @@ impl<C> StatelessDecoder<C> {
         let Some(target) = target else { return };
         // `give` sets the sequence number once the picture has both fields.
         let outcome = match lacks_field {
-            true => DoneState::Error,
+            true => Err(DriverError::EIO),
             false => outcome,
         };
         let completion = stamp.completion(outcome, Some(payloads));
@@ -266,7 +267,7 @@ impl<C> StatelessDecoder<C> {
             if field.completion.timestamp_ns == Some(source.timestamp_ns())
                 && !field.target.is_stale()
             {
-                return Some((field.target, field.completion.outcome == DoneState::Error));
+                return Some((field.target, field.completion.outcome.is_err()));
             }
             self.give(field, progress);
         }

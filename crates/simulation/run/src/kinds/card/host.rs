@@ -10,9 +10,9 @@ use vb3_dma::{Coherency, Direction, Reason};
 use vb3_dmabuf::fence::{Owner, Status, SyncFile, Timeline, Usage};
 use vb3_dmabuf::{BufRef, MemoryId};
 use vb3_drm::{BufferId, FenceId};
-use vb3_frontend::{Detail, Errno, FileId, Install, Made, NumberAt, Step};
+use vb3_frontend::{Detail, Errno, FileAccess, FileId, Install, Made, NumberAt, Step};
 use vb3_machine::Device;
-use vb3_plane::{Cookie, ExportAccess, HintSkip, MemOps};
+use vb3_plane::{Cookie, HintSkip, MemOps};
 
 type Plane = <RunMemory as MemOps>::Plane;
 type Fences = Timeline<Owner<Device>>;
@@ -369,7 +369,7 @@ impl vb3_drm::Program for Program<'_> {
     fn export(&mut self, buffer: BufferId, cloexec: bool, at: u64) -> Result<i32, Errno> {
         let WithMemory { own, memory } = &mut self.memory;
         let buf = own.dmabuf(memory, buffer)?;
-        let how = (cloexec, ExportAccess::ReadWrite, NumberAt::Address(at));
+        let how = (cloexec, FileAccess::ReadWrite, NumberAt::Address(at));
         let installed = self.shares.install(memory, buf, self.caller, how);
         installed.map(|()| 0).map_err(|(e, buf)| {
             memory.put_dmabuf(buf);
