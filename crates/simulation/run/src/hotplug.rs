@@ -16,6 +16,7 @@ use crate::clock::since_boot_ns;
 use crate::kinds::{GoneMedia, GoneVideo, Kind as _, MediaFiles, VideoFiles};
 use crate::node::Node;
 use crate::unseen::Unseen;
+use vb3_devices::spec::Presence;
 use vb3_frontend::{Change, Hotplug, NodeId};
 
 /// Maximum number of hotplug events that programs have not seen yet. If so many are unseen, orders and scripts
@@ -29,27 +30,30 @@ pub(super) struct Plugs {
     present: Vec<bool>,
     /// How often each device was unplugged.
     unplugged: Vec<u32>,
-    /// Coming events: time in nanoseconds, the device's index, and whether it is plugged in (`true`) or
-    /// unplugged. The next event is last.
+    /// When the run began, in nanoseconds.
+    begun_ns: u64,
+    /// Coming events: nanoseconds since the run began, the device's index (display cards follow the nodes), and
+    /// whether it is plugged in (`true`) or unplugged. The next event is last.
     due: Vec<(u64, usize, bool)>,
     /// Events that programs have not seen yet.
     pub(super) unseen: Unseen<Hotplug>,
 }
 
 impl Plugs {
-    /// Makes the state of a run that starts now.
-    pub(super) fn new(nodes: &[Node], now_ns: u64) -> Self {
+    /// Makes the state of a run that starts now. `cards` has the options of the display cards.
+    pub(super) fn new(nodes: &[Node], cards: impl Iterator<Item = Presence>, now_ns: u64) -> Self {
         let mut due = Vec::new();
-        for (at, node) in nodes.iter().enumerate() {
-            let presence = node.presence;
+        let presences = nodes.iter().map(|node| node.presence).chain(cards);
+        for (at, presence) in presences.enumerate() {
             for (after, comes) in [(presence.plug_ns, true), (presence.unplug_ns, false)] {
-                due.extend(after.map(|ns| (now_ns.saturating_add(ns), at, comes)));
+                due.extend(after.map(|ns| (ns, at, comes)));
             }
         }
         due.sort_by(|a, b| b.cmp(a));
         Self {
             present: vec![true; nodes.len()],
             unplugged: vec![0; nodes.len()],
+            begun_ns: now_ns,
             due,
             unseen: Unseen::default(),
         }
@@ -65,9 +69,15 @@ impl Plugs {
         self.unseen.len() < MAX_UNSEEN
     }
 
+    /// Counts the times of coming events from now on, because the clock gets another pace.
+    pub(super) const fn begin(&mut self, now_ns: u64) {
+        self.begun_ns = now_ns;
+    }
+
     /// Returns when the next device is plugged or unplugged.
     pub(super) fn next_due(&self) -> Option<u64> {
-        self.due.last().map(|(due, ..)| *due)
+        let (after, ..) = self.due.last()?;
+        Some(self.begun_ns.saturating_add(*after))
     }
 
     /// Returns the report's notes on unplugged devices.
@@ -100,22 +110,26 @@ impl Run {
 
     /// Plugs or unplugs the devices whose time has come.
     pub(super) fn plug_on_time(&mut self, now_ns: u64) {
-        while let Some(&(due, at, comes)) = self.nodes.plugs.due.last()
-            && due <= now_ns
+        let is_due = |plugs: &Plugs| plugs.next_due().is_some_and(|due| due <= now_ns);
+        while is_due(&self.nodes.plugs)
+            && let Some((_, at, comes)) = self.nodes.plugs.due.pop()
         {
-            self.nodes.plugs.due.pop();
-            self.plug(at, comes);
+            self.plug_any(at, comes);
         }
     }
 
-    /// Plugs or unplugs a device as [`plug`](Self::plug) does, unless programs have not seen [`MAX_UNSEEN`]
-    /// earlier events yet.
+    /// Plugs or unplugs a device, or all monitors of a display card. Returns `false` if this changes nothing.
+    fn plug_any(&mut self, at: usize, comes: bool) -> bool {
+        match self.nodes.card_number(at) {
+            Some(card) => self.plug_monitors(card, None, comes),
+            None => self.plug(at, comes),
+        }
+    }
+
+    /// Plugs or unplugs a device as `plug_any` does, unless programs have not seen [`MAX_UNSEEN`] earlier events
+    /// yet.
     pub(super) fn plug_if_room(&mut self, at: usize, comes: bool) -> bool {
-        self.nodes.plugs.has_room()
-            && match self.nodes.card_number(at) {
-                Some(card) => self.plug_monitors(card, None, comes),
-                None => self.plug(at, comes),
-            }
+        self.nodes.plugs.has_room() && self.plug_any(at, comes)
     }
 
     /// Plugs or unplugs a device with all its nodes. Returns `false` if this changes nothing.

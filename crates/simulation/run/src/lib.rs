@@ -180,7 +180,7 @@ impl Run {
             let node = (&spec, number, part);
             nodes.push(Node::new(&mut memory, &profile, node, codecs)?);
         }
-        let nodes = Nodes::new(nodes, outside.clock.now_ns());
+        let nodes = Nodes::new(nodes, cards.presences(), outside.clock.now_ns());
         memory.set_placer(Box::new(Placer::new(&nodes)));
         let mut run = Self {
             clock: outside.clock,
@@ -212,6 +212,7 @@ impl Run {
     /// Changes the pace of the devices' time from now on.
     pub fn set_pace(&mut self, pace: Pace) {
         self.clock.set_pace(pace);
+        self.nodes.plugs.begin(self.clock.now_ns());
         if self.clock.is_virtual() {
             self.nodes.iter_mut().for_each(Node::work_at_once);
         }

@@ -6,6 +6,7 @@ use crate::memory::RunMemory;
 use crate::node::Node;
 use crate::schedule::Schedule;
 use std::ops::Deref;
+use vb3_devices::spec::Presence;
 
 /// Duration of a tick, in nanoseconds, after which it lets no further device work. Programs' calls come
 /// first.
@@ -29,12 +30,17 @@ impl Deref for Nodes {
 }
 
 impl Nodes {
-    /// Sorts the nodes by number. `now_ns` is the start of the run.
-    pub(super) fn new(mut all: Vec<Node>, now_ns: u64) -> Self {
+    /// Sorts the nodes by number. `cards` says when display cards' monitors are plugged in; `now_ns` is the start of
+    /// the run.
+    pub(super) fn new(
+        mut all: Vec<Node>,
+        cards: impl Iterator<Item = Presence>,
+        now_ns: u64,
+    ) -> Self {
         all.sort_by_key(Node::number);
         Node::share_priorities(&mut all);
         Self {
-            plugs: Plugs::new(&all, now_ns),
+            plugs: Plugs::new(&all, cards, now_ns),
             schedule: Schedule::new(all.len()),
             all,
             next_turn: 0,

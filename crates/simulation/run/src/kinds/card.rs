@@ -43,10 +43,8 @@ pub(crate) struct CardDevice {
     card: Card,
     outputs: Vec<Output>,
     memory: CardMemory,
+    /// When the monitors are plugged in and unplugged by the card's own options.
     presence: Presence,
-    /// The times at which monitors are plugged in (`true`) or unplugged (`false`), in nanoseconds of the run's
-    /// clock. The next time is last. `None` before the first tick.
-    due: Option<Vec<(u64, bool)>>,
     /// Number of pictures that the card could not read.
     faults: u64,
     is_used: bool,
@@ -122,6 +120,11 @@ impl Cards {
             .filter_map(Sink::wake_fd)
     }
 
+    /// Returns when each card's monitors are plugged in and unplugged by its own options.
+    pub(crate) fn presences(&self) -> impl Iterator<Item = Presence> {
+        self.all.iter().map(|card| card.presence)
+    }
+
     /// Returns the name of the card with this DMA device, such as `card0`.
     pub(crate) fn name_of(&self, dma: vb3_machine::Device) -> Option<String> {
         let card = self.all.iter().find(|card| card.memory.dma() == dma)?;
@@ -179,7 +182,6 @@ impl CardDevice {
             outputs,
             memory: CardMemory::new(memory, hosted, connectors),
             presence: spec.presence,
-            due: None,
             faults: 0,
             is_used: false,
             readable: BTreeSet::new(),
@@ -465,9 +467,6 @@ impl Run {
             let memory = &mut card.memory.with(&mut self.memory);
             let has_room = |crtc: usize| rooms.get(crtc).is_some_and(|room| *room);
             card.card.advance(now_ns, memory, &has_room);
-            if let Some(comes) = card.presence_at(now_ns) {
-                self.plug_monitors(at, None, comes);
-            }
         }
         self.show_cards();
         for card in &mut self.cards.all {
@@ -502,33 +501,15 @@ impl CardDevice {
     /// Returns when a tick is needed next. `waits` is false with a clock that jumps to the next tick when a program
     /// waits for a device.
     fn next_tick(&self, waits: bool) -> Option<u64> {
-        let is_busy = self.outputs.iter().any(|output| output.scan.is_some());
-        let has_times = self.presence.plug_ns.is_some() || self.presence.unplug_ns.is_some();
-        if is_busy || self.due.is_none() && has_times {
+        if self.outputs.iter().any(|output| output.scan.is_some()) {
             return Some(0);
         }
         let has_room = self.outputs.iter().all(Output::has_room);
         let due = self.card.next_due_ns().filter(|due| *due > 0 || has_room);
-        let plug = self.due.as_ref().and_then(|due| due.last());
         let outputs = self.outputs.iter().enumerate();
         let watched = outputs.filter(|(_, of)| has_room && (waits || of.crcs.is_some()));
         let dues = watched.filter_map(|(crtc, of)| self.card.vblank_ns(crtc, of.next_look()?));
-        dues.chain(due).chain(plug.map(|(ns, _)| *ns)).min()
-    }
-
-    /// Returns `true` if monitors must be plugged in now, `false` if they must be unplugged now, and `None` if no
-    /// such time has come. Forgets the returned time.
-    fn presence_at(&mut self, now_ns: u64) -> Option<bool> {
-        let presence = self.presence;
-        let due = self.due.get_or_insert_with(|| {
-            let all = [(presence.plug_ns, true), (presence.unplug_ns, false)];
-            let all = all.into_iter();
-            let all = all.filter_map(|(ns, comes)| Some((now_ns.saturating_add(ns?), comes)));
-            let mut all: Vec<_> = all.collect();
-            all.sort_by(|a, b| b.cmp(a));
-            all
-        });
-        due.pop_if(|(ns, _)| *ns <= now_ns).map(|(_, comes)| comes)
+        dues.chain(due).min()
     }
 }
 

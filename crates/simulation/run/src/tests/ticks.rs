@@ -165,6 +165,29 @@ fn timed_plug_happens_behind_unseen_events() {
     assert!(!run.nodes.plugs.is_present(1));
 }
 
+/// Between the making of a run and the start of its pace, some time passes, which differs from run to run.
+#[test]
+fn times_of_plugs_count_from_the_start_of_the_pace() {
+    let now = Arc::new(AtomicU64::new(1));
+    let clock = Arc::clone(&now);
+    let clock = move || clock.load(Ordering::Relaxed);
+    let outside = Outside::new(clock, vb3_codec::Launch::in_thread());
+    let specs = ["camera,unplug=1s", "kms,unplug=1s"].map(|spec| spec.parse().unwrap());
+    let profile = Profile::builtin("pc").unwrap();
+    let mut run = Run::with(profile, &specs, 1, outside).unwrap();
+    now.store(500_000_000, Ordering::Relaxed);
+    run.set_pace(crate::Pace::Real);
+    for (at_ns, is_there) in [(1_499_999_999, true), (1_500_000_000, false)] {
+        now.store(at_ns, Ordering::Relaxed);
+        run.tick();
+        let found = [
+            run.nodes.plugs.is_present(0),
+            run.cards.all[0].has_monitor(),
+        ];
+        assert_eq!(found, [is_there; 2], "{at_ns}");
+    }
+}
+
 #[test]
 fn trace_keeps_the_time_of_a_call_that_waited() {
     let dir = tempfile::tempdir().unwrap();
