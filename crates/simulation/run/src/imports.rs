@@ -7,7 +7,7 @@
 //! Only poll shows whether the exporter's fences are pending. The host polls when the buffer is queued, and
 //! again while work is pending. Meanwhile queues wait as they do for imported fences.
 
-use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
+use crate::holders::{HeldBy, MAX_MAPPERS};
 use crate::memory::RunMemory;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::collections::{BTreeSet, HashMap};
@@ -201,9 +201,11 @@ impl Imports {
 
     /// Returns which process has mapped which buffer.
     pub(super) fn mapped_by(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
-        let all = self.all.values();
-        let mapped = all.filter_map(|import| Some((import.mapped.as_ref()?, import)));
-        mapped.flat_map(|(vma, import)| mapped_by(vma, &import.mapped_by))
+        let mapped = self.all.values().filter(|import| import.mapped.is_some());
+        mapped.flat_map(|import| {
+            let by = import.mapped_by.iter();
+            by.map(|client| (import.buf.memory(), HeldBy::Mapping(*client)))
+        })
     }
 
     /// Releases imports that no queue uses any more: those that no device has mapped, and the oldest of those

@@ -1,6 +1,6 @@
 //! The mappings and exported buffers by which programs use the devices' memory.
 
-use crate::holders::{HeldBy, MAX_MAPPERS, mapped_by};
+use crate::holders::{HeldBy, MAX_MAPPERS};
 use crate::imports::Imports;
 use crate::memory::RunMemory;
 use crate::staged::Staging;
@@ -9,6 +9,7 @@ use crate::turns::Turns;
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
+use std::iter::repeat_n;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use vb3_dmabuf::{BufId, BufRef, MemoryId, Vma};
 use vb3_frontend::{Client, Errno, FdIdentity, FileAccess, Install, Made, NumberAt, Step, Tag};
@@ -396,21 +397,12 @@ impl Shares {
         std::mem::take(&mut self.touched)
     }
 
-    /// Returns which process holds which memory.
+    /// Returns which process holds which memory, once for each handle.
     pub(super) fn held(&self) -> impl Iterator<Item = (MemoryId, HeldBy)> {
-        let given = self.given.values().map(|given| match given {
-            Given::Mapping(vma, client) => (vma.memory(), HeldBy::Mapping(*client)),
-            Given::Export { buf, client, .. } => (buf.memory(), HeldBy::Descriptor(*client)),
-        });
-        let real = self.real.iter();
-        let real = real.map(|real| (real.buf.memory(), HeldBy::Descriptor(real.client)));
-        let exports = self.exports.values();
-        let mapped = exports.filter_map(|export| Some((export.mapped.as_ref()?, export)));
-        let mapped = mapped.flat_map(|(vma, export)| mapped_by(vma, &export.mapped_by));
-        given
-            .chain(real)
-            .chain(mapped)
-            .chain(self.imports.mapped_by())
+        let all = self.holders.iter();
+        let all = all.flat_map(|(memory, of)| of.iter().map(|by| (*memory, by)));
+        let counted = all.flat_map(|(memory, (by, count))| repeat_n((memory, *by), *count));
+        counted.chain(self.imports.mapped_by())
     }
 
     /// Returns the dma-buf that a program's descriptor of a file names. `tag` returns the descriptor's tag,

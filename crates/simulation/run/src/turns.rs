@@ -20,11 +20,6 @@ impl<T> Turns<T> {
         self.0.len()
     }
 
-    /// Returns all items, the next to check first.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter()
-    }
-
     /// Checks the next `most` items. Removes and returns those that `is_gone` accepts.
     pub(super) fn take_gone(&mut self, most: usize, is_gone: impl Fn(&T) -> bool) -> Vec<T> {
         let looked_at = most.min(self.0.len());
@@ -53,7 +48,7 @@ mod tests {
         assert_eq!(turns.take_gone(4, is_odd), [5, 7]);
         assert_eq!(turns.take_gone(4, is_odd), [9]);
         assert_eq!(looks.get(), 12);
-        assert_eq!(turns.iter().copied().collect::<Vec<_>>(), [4, 6, 8, 0, 2]);
+        assert_eq!(turns.0.iter().copied().collect::<Vec<_>>(), [4, 6, 8, 0, 2]);
         assert!(turns.take_gone(usize::MAX, is_odd).is_empty());
         assert_eq!((looks.get(), turns.len()), (17, 5));
     }

@@ -59,7 +59,7 @@ impl Run {
         all
     }
 
-    /// Returns each memory's holders, sorted. A process appears once per kind of handle.
+    /// Returns each memory's holders, sorted. A process appears once for each of its handles.
     pub(super) fn all_holders(&self, users: &[UserPages]) -> BTreeMap<MemoryId, Vec<HeldBy>> {
         let mut all: BTreeMap<MemoryId, Vec<HeldBy>> = BTreeMap::new();
         for (memory, held) in self.shares.borrow().held() {
