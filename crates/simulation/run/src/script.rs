@@ -1,14 +1,12 @@
 //! Scripts: which events happen to a run's devices and machine, and when.
 
 mod parse;
-mod print;
 mod shipped;
 #[cfg(test)]
 mod tests;
 
 pub use parse::time_of;
-pub(crate) use parse::{call_named, errno_named, nearest_call};
-pub(crate) use print::ioctl as call_name;
+pub(crate) use parse::{call_name, call_named, errno_named, nearest_call};
 pub use shipped::SHIPPED;
 
 use std::fmt;

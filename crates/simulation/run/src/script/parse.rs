@@ -310,6 +310,12 @@ pub(crate) fn call_named(name: &str) -> Option<u32> {
     decode::request(&format!("VIDIOC_{short}")).or_else(|| vb3_drm::number(name))
 }
 
+/// Returns the name of an ioctl of video devices or display cards in scripts.
+pub(crate) fn call_name(request: u32) -> &'static str {
+    let name = decode::name(request).or_else(|| vb3_drm::name(request));
+    name.unwrap_or_default().trim_start_matches("VIDIOC_")
+}
+
 /// Returns a guess at a misspelt ioctl, for the end of a message.
 pub(crate) fn nearest_call(name: &str) -> String {
     let known = [

@@ -1,6 +1,7 @@
 //! Tests scripts as users write them.
 
 mod again;
+mod print;
 
 use super::*;
 

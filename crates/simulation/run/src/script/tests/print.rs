@@ -1,10 +1,9 @@
 //! Prints a script as TOML that parses to the same script.
 
-use super::{Action, Script, Step, When};
+use crate::script::{Action, Script, Step, When, call_name};
 use std::fmt;
 use toml::Value;
 use vb3_devices::FrameFault;
-use vb3_v4l2::decode;
 
 impl fmt::Display for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +31,7 @@ impl fmt::Display for Step {
                 // The action `fail` itself names the counted call.
                 let is_said = matches!(self.action, Action::Fail { .. });
                 if let Some(request) = request.filter(|_| !is_said) {
-                    writeln!(f, "of = \"{}\"", ioctl(request))?;
+                    writeln!(f, "of = \"{}\"", call_name(request))?;
                 }
             }
         }
@@ -52,7 +51,7 @@ impl fmt::Display for Step {
 /// Returns the value for an action's key.
 fn value(action: &Action) -> String {
     match action {
-        Action::Fail { request, .. } => format!("\"{}\"", ioctl(*request)),
+        Action::Fail { request, .. } => format!("\"{}\"", call_name(*request)),
         Action::Frame(FrameFault::Late { by_ns }) => time(*by_ns),
         Action::Frame(FrameFault::Short { len } | FrameFault::Corrupt { len }) => len.to_string(),
         Action::Source { width, height } => format!("\"{width}x{height}\""),
@@ -66,12 +65,6 @@ fn value(action: &Action) -> String {
         | Action::FreeCma
         | Action::IommuFault => "true".to_owned(),
     }
-}
-
-/// Returns the name of an ioctl of video devices or display cards in scripts.
-pub(crate) fn ioctl(request: u32) -> &'static str {
-    let name = decode::name(request).or_else(|| vb3_drm::name(request));
-    name.unwrap_or_default().trim_start_matches("VIDIOC_")
 }
 
 /// Prints a time in seconds, exact to the nanosecond.
