@@ -9,7 +9,7 @@ use vb3_dma::{DmaOps, SyncFor};
 /// The events of sharing. Every method has a default; `()` observes nothing.
 ///
 /// Queues share one observer, so its methods take `&self`. An observer that counts needs its own atomics or
-/// lock.
+/// lock, and can so decide how queues on several threads share it.
 ///
 /// # Context
 /// Called by the thread that called this crate. A method must not call this crate.
@@ -35,6 +35,12 @@ pub trait Observer<O: DmaOps> {
 
     /// Memory of `dev` was moved by a copy of `len_bytes`.
     fn moved(&self, dev: O::Device, len_bytes: u64) {}
+
+    /// The CPU copied `len_bytes` of a plane of `dev`, for read() or write(), or for a driver that uses the CPU.
+    fn copied(&self, dev: O::Device, len_bytes: u64) {}
+
+    /// At the program's request, no cache maintenance was done for `dev`, which does not see the CPU's caches.
+    fn skipped(&self, dev: O::Device, sync: SyncFor) {}
 
     /// Counts the bytes of `memory` that differ between the CPU's view and the devices'; `None` if
     /// the host cannot know, as on real hardware.

@@ -40,7 +40,7 @@
 //! |---|---|---|
 //! | 1 | one pinned range | its sync and copy |
 //! | 2 | [`vb3_dmabuf`](vb3_dmabuf#locks) | see there |
-//! | 3 | the counters; vacant slots of pinned ranges | a few instructions |
+//! | 3 | vacant slots of pinned ranges | a few instructions |
 //!
 //! No thread holds two locks of row 1. A thread holds no lock while the host allocates, pins or frees, so one
 //! queue's allocation does not delay other queues. `tests/loom.rs` runs two threads in all orders with at
@@ -63,6 +63,6 @@ mod user;
 pub use due::due;
 pub use memops::{Allocator, HintSkip, MemOps, PlaneError};
 #[cfg(feature = "alloc")]
-pub use planes::{Cookie, Counters, Device, Plane, Planes, View};
+pub use planes::{Cookie, Device, Plane, Planes, View};
 pub use user::UserMemory;
 pub use vb3_dma::{Caching, Coherency, Constraint, Direction, Reason};

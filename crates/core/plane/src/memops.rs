@@ -279,7 +279,7 @@ pub trait MemOps {
     fn put_dmabuf(&self, buf: Self::DmaBuf);
 
     /// Copies bytes out of a plane's CPU view, starting at `offset` (read() emulation). If the memory has other users,
-    /// the call also begins and ends a CPU access. Counts the bytes as copied.
+    /// the call also begins and ends a CPU access. Reports the bytes as copied.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) outside the plane, `Busy` (EBUSY) when the plane has no CPU view.

@@ -1,23 +1,35 @@
 //! Memory whose unmap failed, on a host whose page tables then keep their entries. A device may still reach
 //! the memory, so it is not allocated again.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_dma_test::fake::{Fake, FakeUser, Setup};
+use vb3_dmabuf::Observer;
 use vb3_plane::{Coherency, Cookie, Device, Direction, MemOps, Plane, Planes};
 
 const LEN: u64 = 2 * vb3_dma_test::fake::PAGE;
 const CAMERA: Device<u32> = Device::contig(0);
 const DISPLAY: Device<u32> = Device::contig(1);
 
-type Test = Planes<Mapper<Fake>, ()>;
+/// Records the device and the length of memory that a device may still reach.
+#[derive(Debug, Default)]
+struct Log(RefCell<Vec<(u32, u64)>>);
+
+impl Observer<Mapper<Fake>> for Log {
+    fn quarantined(&self, dev: u32, len_bytes: u64) {
+        self.0.borrow_mut().push((dev, len_bytes));
+    }
+}
+
+type Test = Planes<Mapper<Fake>, Log>;
 
 fn planes() -> Test {
     let setup = Setup {
         devices: 2,
         ..Setup::iommu(32)
     };
-    Planes::new(setup.mapper(), ())
+    Planes::new(setup.mapper(), Log::default())
 }
 
 fn alloc(t: &Test) -> Plane<u32> {
@@ -58,7 +70,7 @@ fn an_imported_buffer_goes_to_nobody_else() {
     t.end_imports(DISPLAY);
     t.ops().platform().fail_unmaps(false);
     assert!(t.ops().platform().dev_read_as(1, at, 1).is_some());
-    assert_eq!(t.counters(DISPLAY.dma).quarantined_bytes, LEN);
+    assert_eq!(t.host().0.take(), [(DISPLAY.dma, LEN)]);
     let again = t.attach_dmabuf(DISPLAY, &buf, LEN, Direction::ToDevice);
     assert_eq!(again.unwrap_err().errno(), 5);
     let again = t.export(&owner);
@@ -73,7 +85,7 @@ fn an_imported_buffer_goes_to_nobody_else() {
         assert!(pages.is_disjoint(&pages_of(&t, &other)));
         t.put(other);
     }
-    assert_eq!(t.counters(CAMERA.dma).bytes, 0);
+    assert!(t.live().is_empty());
 }
 
 #[test]
@@ -88,6 +100,6 @@ fn a_programs_memory_stays_pinned() {
     t.put(plane);
     t.ops().platform().fail_unmaps(false);
     assert!(t.ops().platform().dev_write_as(0, at, &[1]).is_some());
-    assert_eq!(t.counters(CAMERA.dma).quarantined_bytes, LEN);
+    assert_eq!(t.host().0.take(), [(CAMERA.dma, LEN)]);
     assert_eq!(t.ops().platform().vmaps_and_pins(), (0, 1));
 }

@@ -1,10 +1,8 @@
 //! The memory of the run: one machine, its mapping layer and its planes.
 
-use std::cell::{Cell, RefCell};
+use crate::ear::Ear;
 use std::ops::Range;
-use vb3_dma::{DmaAddr, Mapper, SyncFor};
-use vb3_dmabuf::fence::{Owner, Usage};
-use vb3_dmabuf::{MemoryId, Observer};
+use vb3_dma::{DmaAddr, Mapper};
 use vb3_machine::Machine;
 use vb3_plane::{Cookie, Planes, View};
 use vb3_v4l2::{
@@ -20,112 +18,6 @@ pub(super) type RunMemory = Planes<Mapper<Machine>, Ear>;
 /// The memory of one buffer.
 pub(super) type Shared =
     vb3_dmabuf::Shared<Mapper<Machine>, vb3_dmabuf::Slab<vb3_dmabuf::Attachment<Mapper<Machine>>>>;
-
-/// A missing sync: which memory, and which of the two syncs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Missed {
-    /// The memory's number.
-    pub(super) memory: u64,
-    /// Which sync the driver left out.
-    pub(super) sync: SyncFor,
-    /// How often the driver left it out.
-    pub(super) times: u64,
-}
-
-/// Maximum number of missing syncs kept until they are reported.
-const MAX_MISSED: usize = 4096;
-
-/// A device or a program, and its access to a memory.
-type Party = (Owner<vb3_machine::Device>, Usage);
-
-/// An access to memory while another device used it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Early {
-    pub(super) memory: MemoryId,
-    /// The party that accessed the memory.
-    pub(super) by: Party,
-    /// The device that used the memory.
-    pub(super) during: Party,
-}
-
-/// Maximum number of different early accesses kept until they are reported.
-const MAX_EARLY: usize = 1024;
-
-/// A dma-buf that a device could not use.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RefusedImport {
-    pub(super) device: vb3_machine::Device,
-    /// The memory of the dma-buf.
-    pub(super) memory: MemoryId,
-    /// Length of the plane that would have used it, in bytes.
-    pub(super) len_bytes: u64,
-}
-
-/// Records missing syncs, early accesses and the last refused import. Also tells the planes how many bytes of a memory
-/// are stale.
-#[derive(Debug, Default)]
-pub(super) struct Ear {
-    missed: RefCell<Vec<Missed>>,
-    /// Early accesses, with their numbers.
-    early: RefCell<Vec<(Early, u64)>>,
-    refused: Cell<Option<RefusedImport>>,
-}
-
-impl Ear {
-    /// Takes the missing syncs since the last call.
-    pub(super) fn take(&self) -> Vec<Missed> {
-        self.missed.take()
-    }
-
-    /// Takes the early accesses since the last call, each with its number.
-    pub(super) fn take_early(&self) -> Vec<(Early, u64)> {
-        self.early.take()
-    }
-
-    /// Takes the last refused import; `None` if there was none since the last call.
-    pub(super) fn take_refused_import(&self) -> Option<RefusedImport> {
-        self.refused.take()
-    }
-}
-
-impl Observer<Mapper<Machine>> for Ear {
-    fn stale_bytes(&self, ops: &Mapper<Machine>, alloc: &vb3_dma::Memory<Machine>) -> Option<u64> {
-        let pages = alloc.pages()?;
-        Some(ops.platform().stale_bytes_of(pages))
-    }
-
-    fn missing_sync(&self, _: vb3_machine::Device, tag: u64, sync: SyncFor, _: Option<u64>) {
-        let missed = &mut *self.missed.borrow_mut();
-        let is_same = |m: &&mut Missed| m.memory == tag && m.sync == sync;
-        if let Some(same) = missed.iter_mut().find(is_same) {
-            same.times = same.times.saturating_add(1);
-        } else if missed.len() < MAX_MISSED {
-            missed.push(Missed {
-                memory: tag,
-                sync,
-                times: 1,
-            });
-        }
-    }
-
-    fn early_access(&self, memory: MemoryId, by: Party, during: Party) {
-        let new = Early { memory, by, during };
-        let all = &mut *self.early.borrow_mut();
-        if let Some((_, times)) = all.iter_mut().find(|(early, _)| *early == new) {
-            *times = times.saturating_add(1);
-        } else if all.len() < MAX_EARLY {
-            all.push((new, 1));
-        }
-    }
-
-    fn refused_import(&self, device: vb3_machine::Device, memory: MemoryId, len_bytes: u64) {
-        self.refused.set(Some(RefusedImport {
-            device,
-            memory,
-            len_bytes,
-        }));
-    }
-}
 
 /// One device's access to memory.
 pub(super) struct DeviceBus<'a> {

@@ -3,7 +3,8 @@
 //! The solver, `vb3_machine::solve`, knows neither machines nor nodes. This module converts the machine's
 //! limits to the solver's needs, and the machine's memory to heaps.
 
-use crate::memory::{RefusedImport, RunMemory};
+use crate::ear::RefusedImport;
+use crate::memory::RunMemory;
 use crate::needs::Wants;
 use crate::node::Node;
 use crate::placer::{self, Area, runs};

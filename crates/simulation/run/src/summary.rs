@@ -1,6 +1,7 @@
 //! Collects what devices and memory did, for the report.
 
-use crate::memory::{Missed, RunMemory};
+use crate::ear::Missed;
+use crate::memory::RunMemory;
 use crate::node::Node;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
@@ -45,7 +46,7 @@ const LOOPBACK: &str = "loopback";
 /// Returns a device's entry. The machine counts memory operations per device, not per queue. The entry of the
 /// first queue lists them.
 pub(super) fn device(node: &Node, memory: &RunMemory) -> DeviceReport {
-    let planes = memory.counters(node.dma);
+    let planes = memory.host().counters(node.dma);
     let mapper = memory.ops().counters(node.dma);
     let queue = |flow| {
         let statistics = node.video.statistics(flow);

@@ -53,7 +53,7 @@ fn view_error(e: Error) -> PlaneError {
 }
 
 impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
-    /// Copies to or from a plane, and counts the bytes.
+    /// Copies to or from a plane, and reports the bytes.
     pub(super) fn copy(
         &self,
         plane: &Plane<O::Device>,
@@ -71,7 +71,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             let is_attached = matches!(plane.kind, Kind::Allocated { own: Some(_), .. });
             self.copy_memory(memory, offset, bytes, Some(usize::from(is_attached)))?;
         }
-        self.buffers.observer().copied(plane.dev.dma, len);
+        self.host().copied(plane.dev.dma, len);
         Ok(())
     }
 
@@ -126,7 +126,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Reads a plane's bytes from `offset` for its driver, through the CPU mapping that the cookie names.
-    /// Counts the bytes as copied for `dev`.
+    /// Reports the bytes as copied for `dev`.
     ///
     /// # Errors
     /// `Invalid` (EINVAL) outside the memory, or for a cookie that is not a CPU mapping.
@@ -170,7 +170,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
             Cookie::Cpu(View(Viewed::Memory(id))) => self.copy_memory(id, offset, bytes, None)?,
             Cookie::Cpu(View(Viewed::User(key))) => self.copy_user(key, offset, bytes)?,
         }
-        self.buffers.observer().copied(dev, len);
+        self.host().copied(dev, len);
         Ok(())
     }
 }

@@ -54,8 +54,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         };
         if let Kind::Imported { mapped, .. } = &mut plane.kind {
             if addr.is_err() {
-                let observer = self.buffers.observer();
-                observer.refused_import(plane.dev.dma, at.memory, plane.len_bytes);
+                self.host()
+                    .refused_import(plane.dev.dma, at.memory, plane.len_bytes);
             }
             *mapped = Some(addr?);
         }

@@ -75,7 +75,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         };
         let sync = is_due && !skip.contains(hint);
         if is_due && !sync {
-            self.count_skip(plane.dev.dma, sync_for);
+            self.report_skip(plane.dev.dma, sync_for);
         }
         match &mut plane.kind {
             Kind::Allocated { memory, own, .. } => {
@@ -245,8 +245,7 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> MemOps for Planes<O, H, L> {
         match self.import(dev, buf, len_bytes, direction) {
             Ok(kind) => Ok(Plane::new(dev, direction, len_bytes, kind)),
             Err(e) => {
-                let observer = self.buffers.observer();
-                observer.refused_import(dev.dma, buf.memory(), len_bytes);
+                self.host().refused_import(dev.dma, buf.memory(), len_bytes);
                 Err(e)
             }
         }

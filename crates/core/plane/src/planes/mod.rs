@@ -1,7 +1,6 @@
 //! [`Planes`]: the plane memory of a process, with allocators, dma-bufs and imports.
 
 mod copy;
-mod counters;
 mod imports;
 mod mapping;
 mod memops;
@@ -9,12 +8,9 @@ mod memops;
 mod tests;
 mod users;
 
-pub use counters::Counters;
-
 use crate::{Allocator, PlaneError};
 use alloc::boxed::Box;
 use core::fmt;
-use counters::CounterTable;
 use mapping::Attached;
 use vb3_dma::{Attrs, Coherency, Direction, DmaAddr, DmaOps, Locks, NoLocks, SyncFor};
 use vb3_dmabuf::{AttachRef, Buffers, Cx, Live, MemoryId, SlabKey};
@@ -175,7 +171,7 @@ impl<D> Plane<D> {
 /// Implements [`MemOps`](crate::MemOps) for any number of queues, which share it by reference. `H`
 /// observes events; `L` makes the locks ([lock order](crate#locks)).
 pub struct Planes<O: DmaOps, H, L: Locks = NoLocks> {
-    buffers: Buffers<O, CounterTable<O::Device, H, L>, L>,
+    buffers: Buffers<O, H, L>,
     users: Table<users::Pinned<O>, L>,
 }
 
@@ -198,8 +194,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Makes an object without planes, with the host's locks.
     pub fn with_locks(ops: O, host: H) -> Self {
         Self {
-            buffers: Buffers::with_locks(ops, CounterTable::new(host)),
-            users: Table::new(Buffers::<O, CounterTable<O::Device, H, L>, L>::LIMIT),
+            buffers: Buffers::with_locks(ops, host),
+            users: Table::new(Buffers::<O, H, L>::LIMIT),
         }
     }
 
@@ -220,13 +216,8 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     }
 
     /// Returns the host's observer.
-    pub fn host(&self) -> &H {
-        &self.buffers.observer().host
-    }
-
-    /// Returns the counters of a device.
-    pub fn counters(&self, dev: O::Device) -> Counters {
-        self.buffers.observer().get(dev)
+    pub const fn host(&self) -> &H {
+        self.buffers.observer()
     }
 
     /// Returns the resources in use.
@@ -243,11 +234,11 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
     /// Through the registry, hosts list holders, set names and the time of records, and count references and mappings
     /// in programs. A mapping ends with [`vma_close`](Self::vma_close), and a reference with
     /// [`put_dmabuf`](crate::MemOps::put_dmabuf).
-    pub const fn buffers(&self) -> &Buffers<O, impl Observer<O>, L> {
+    pub const fn buffers(&self) -> &Buffers<O, H, L> {
         &self.buffers
     }
 
-    fn cx(&self) -> Cx<'_, O, CounterTable<O::Device, H, L>> {
+    fn cx(&self) -> Cx<'_, O, H> {
         self.buffers.cx()
     }
 
@@ -267,10 +258,10 @@ impl<O: DmaOps, H: Observer<O>, L: Locks> Planes<O, H, L> {
         revoked.map_err(|e| PlaneError::Io(e.reason()))
     }
 
-    /// Counts a skipped sync, unless the device is coherent and needs none.
-    fn count_skip(&self, dev: O::Device, sync: SyncFor) {
+    /// Reports a skipped sync, unless the device is coherent and needs none.
+    fn report_skip(&self, dev: O::Device, sync: SyncFor) {
         if self.ops().coherency(dev) == Coherency::NonCoherent {
-            self.buffers.observer().skipped(dev, sync);
+            self.host().skipped(dev, sync);
         }
     }
 }

@@ -229,7 +229,7 @@ impl CardDevice {
 
     /// Returns the card's entry in the report.
     pub(crate) fn report(&self, memory: &RunMemory) -> Option<DeviceReport> {
-        let planes = memory.counters(self.memory.dma());
+        let planes = memory.host().counters(self.memory.dma());
         let mapper = memory.ops().counters(self.memory.dma());
         self.is_used.then(|| DeviceReport {
             node: self.path.clone(),

@@ -14,6 +14,7 @@ mod vmalloc;
 
 use super::{Cookie, Device, Plane, Planes};
 use crate::{HintSkip, MemOps, PlaneError};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use host::{BOUNCER, CAMERA, DIRECT, DISPLAY, Ops, PAGE, PC, TestOps as _};
@@ -24,14 +25,74 @@ use vb3_dmabuf::{BufRef, MemoryId, Observer, Placer, Spec};
 /// Device, tag, side and stale bytes of a missing sync.
 type Missing = (u32, u64, SyncFor, Option<u64>);
 
+/// The events of one device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counters {
+    pub(super) syncs_for_device: u64,
+    pub(super) syncs_for_cpu: u64,
+    pub(super) skipped_for_device: u64,
+    pub(super) skipped_for_cpu: u64,
+    pub(super) maps: u64,
+    pub(super) unmaps: u64,
+    pub(super) copied_bytes: u64,
+    pub(super) moved_bytes: u64,
+    /// Bytes allocated now.
+    pub(super) bytes: u64,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Log {
+    counters: RefCell<BTreeMap<u32, Counters>>,
     pub(super) missing: RefCell<Vec<Missing>>,
     /// Device, memory and length of each refused import.
     pub(super) refused: RefCell<Vec<(u32, MemoryId, u64)>>,
 }
 
+impl Log {
+    fn count(&self, dev: u32, what: impl FnOnce(&mut Counters)) {
+        what(self.counters.borrow_mut().entry(dev).or_default());
+    }
+}
+
 impl Observer<Ops> for Log {
+    fn synced(&self, dev: u32, sync: SyncFor) {
+        self.count(dev, |c| match sync {
+            SyncFor::Device => c.syncs_for_device += 1,
+            SyncFor::Cpu => c.syncs_for_cpu += 1,
+        });
+    }
+
+    fn skipped(&self, dev: u32, sync: SyncFor) {
+        self.count(dev, |c| match sync {
+            SyncFor::Device => c.skipped_for_device += 1,
+            SyncFor::Cpu => c.skipped_for_cpu += 1,
+        });
+    }
+
+    fn allocated(&self, dev: u32, len_bytes: u64) {
+        self.count(dev, |c| c.bytes += len_bytes);
+    }
+
+    fn freed(&self, dev: u32, len_bytes: u64) {
+        self.count(dev, |c| c.bytes -= len_bytes);
+    }
+
+    fn mapped(&self, dev: u32) {
+        self.count(dev, |c| c.maps += 1);
+    }
+
+    fn unmapped(&self, dev: u32) {
+        self.count(dev, |c| c.unmaps += 1);
+    }
+
+    fn moved(&self, dev: u32, len_bytes: u64) {
+        self.count(dev, |c| c.moved_bytes += len_bytes);
+    }
+
+    fn copied(&self, dev: u32, len_bytes: u64) {
+        self.count(dev, |c| c.copied_bytes += len_bytes);
+    }
+
     fn stale_bytes(&self, ops: &Ops, alloc: &Memory<Fake>) -> Option<u64> {
         Some(ops.platform().stale(alloc.segments()))
     }
@@ -47,6 +108,14 @@ impl Observer<Ops> for Log {
 
 pub(super) type Test = Planes<Ops, Log>;
 pub(super) type TestPlane = Plane<u32>;
+
+impl Test {
+    /// Returns what the observer has counted for a device.
+    pub(super) fn counters(&self, dev: u32) -> Counters {
+        let all = self.host().counters.borrow();
+        all.get(&dev).copied().unwrap_or_default()
+    }
+}
 
 pub(super) fn planes() -> Test {
     Planes::new(host::ops(host::setup()), Log::default())

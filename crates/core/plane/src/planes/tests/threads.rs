@@ -2,7 +2,7 @@
 //! `Sync` stand for a host's own.
 
 use super::{Log, Ops};
-use crate::{Allocator, Cookie, Counters, Device, Plane, PlaneError, Planes, UserMemory, View};
+use crate::{Allocator, Cookie, Device, Plane, PlaneError, Planes, UserMemory, View};
 use vb3_dma_test::fake::Mutexes;
 
 #[test]
@@ -16,5 +16,5 @@ fn types_say_which_threads_they_may_visit() {
     one_thread::<Planes<Ops, Log>>();
     any_thread::<(Device<u8>, Plane<u8>)>();
     // Types without parameters.
-    any_thread::<(Allocator, Cookie, Counters, View, PlaneError)>();
+    any_thread::<(Allocator, Cookie, View, PlaneError)>();
 }
