@@ -8,7 +8,7 @@
 //! Memory that the caller lends ([`lend`](Mapper::lend), `map_raw`) has no entry, because the
 //! layer cannot keep it from being reused. `stuck` records the parts that a device may still reach.
 
-use super::{Apart, At, Mapper, room};
+use super::{Apart, At, Mapper, room, with_room};
 use crate::{DmaAddr, Error, Locks, Platform, Segment};
 use ::alloc::vec::Vec;
 use core::mem::ManuallyDrop;
@@ -17,8 +17,6 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 /// Number of parts of the table, each with a lock.
 const PARTS: u32 = 8;
-/// Maximum number of attempts to make room for an entry.
-const MAX_ROUNDS: usize = 16;
 
 /// Names an entry: one more than `index * PARTS + part`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,23 +149,8 @@ impl<P: Platform, L: Locks> Memories<P, L> {
         let number = self.turn.fetch_add(1, Ordering::Relaxed) % PARTS;
         // CAST: less than `PARTS`.
         let part = self.parts.get(number as usize).ok_or(Error::Invalid)?;
-        let mut longer = Vec::new();
-        // Other contexts may use the room first, so the number of attempts is limited.
-        for _ in 0..MAX_ROUNDS {
-            let taken = L::with(&part.0, |part| {
-                let entries = &mut part.entries;
-                if longer.capacity() > entries.capacity() {
-                    longer.append(entries);
-                    core::mem::swap(entries, &mut longer);
-                }
-                part.take().ok_or(part.entries.len())
-            });
-            match taken {
-                Ok(index) => return Key::new(number, index).ok_or(Error::Busy),
-                Err(len) => longer = room(len.saturating_mul(2).max(8))?,
-            }
-        }
-        Err(Error::Busy)
+        let index = with_room::<L, _, _, _>(&part.0, |part| &mut part.entries, Part::take)?;
+        Key::new(number, index).ok_or(Error::Busy)
     }
 }
 

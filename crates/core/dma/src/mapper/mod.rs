@@ -25,7 +25,7 @@ pub use mapping::Mapping;
 use mapping::{OneRun, Parts, Runs};
 use runs::{
     List, append, boxed, collect, copy_segments, join_segment, push_segment, reserve, room,
-    total_len,
+    total_len, with_room,
 };
 pub(crate) use single::{Facts, Wanted};
 

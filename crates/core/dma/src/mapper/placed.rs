@@ -11,7 +11,7 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
     /// freed like any other.
     ///
     /// The allocation uses `len_bytes` of the reserved bytes. Rounded up to whole pieces
-    /// ([`PageSource::unmapped_granule`](crate::Platform::unmapped_granule)), `len_bytes` must be the
+    /// ([`Platform::unmapped_granule`](crate::Platform::unmapped_granule)), `len_bytes` must be the
     /// reserved size. `place_pages` checks this.
     ///
     /// # Errors

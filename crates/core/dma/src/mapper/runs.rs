@@ -1,7 +1,7 @@
 //! Lists of physical runs. None of these functions panics or aborts if memory runs out.
 
 use super::heap_exhausted;
-use crate::{Error, Segment};
+use crate::{Error, Locks, Segment};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use smallvec::SmallVec;
@@ -30,6 +30,35 @@ pub(super) fn room<T>(len: usize) -> Result<Vec<T>, Error> {
     list.try_reserve_exact(len)
         .map_err(|_| heap_exhausted(size_of::<T>().saturating_mul(len)))?;
     Ok(list)
+}
+
+/// Maximum number of attempts of [`with_room`].
+const MAX_ROUNDS: usize = 16;
+
+/// Calls `take` with a locked value until it returns something. After each failure, makes the value's list longer.
+/// Allocates without holding the lock. Other contexts may use the new room first, so the number of attempts is limited.
+/// Fails with `NoMemory`, or with `Busy` after the last attempt.
+pub(super) fn with_room<L: Locks, S, T, R>(
+    lock: &L::Lock<S>,
+    list: impl Fn(&mut S) -> &mut Vec<T>,
+    take: impl Fn(&mut S) -> Option<R>,
+) -> Result<R, Error> {
+    let mut longer = Vec::new();
+    for _ in 0..MAX_ROUNDS {
+        let taken = L::with(lock, |state| {
+            let items = list(state);
+            if longer.capacity() > items.capacity() {
+                longer.append(items);
+                core::mem::swap(items, &mut longer);
+            }
+            take(state).ok_or_else(|| list(state).len())
+        });
+        match taken {
+            Ok(taken) => return Ok(taken),
+            Err(len) => longer = room(len.saturating_mul(2).max(8))?,
+        }
+    }
+    Err(Error::Busy)
 }
 
 /// Makes a value on the heap; returns an error if memory runs out, where `Box::new` would abort. The box

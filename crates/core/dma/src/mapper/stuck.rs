@@ -1,12 +1,9 @@
 //! Memory of callers that devices may still reach, because the platform could not remove its translation. The layer
 //! cannot keep the caller from reusing the memory, but refuses it if the host allocates it again.
 
-use super::{Mapper, room, round_up};
+use super::{Mapper, round_up, with_room};
 use crate::{Locks, PhysAddr, Platform, Segment};
 use ::alloc::vec::Vec;
-
-/// Maximum number of attempts to make room for an insertion.
-const MAX_ROUNDS: usize = 16;
 
 /// The quarantine. Memory never leaves it, because the platform has no call to report that a translation
 /// was removed later.
@@ -49,35 +46,19 @@ impl<P: Platform, L: Locks> Mapper<P, L> {
         }
     }
 
-    /// Adds a run, unless it is recorded already. Returns false if there is no room. Allocates without holding the lock.
+    /// Adds a run, unless it is recorded already. Returns false if there is no room.
     fn insert_stuck(&self, run: Segment) -> bool {
-        let mut longer = Vec::new();
-        // Other contexts may use the room first, so the number of attempts is limited.
-        for _ in 0..MAX_ROUNDS {
-            let lacks = L::with(&self.stuck, |stuck| {
-                let runs = &mut stuck.runs;
-                if longer.capacity() > runs.capacity() {
-                    longer.append(runs);
-                    core::mem::swap(runs, &mut longer);
-                }
-                if runs.contains(&run) {
-                    return 0;
-                }
+        let insert = |stuck: &mut Stuck| {
+            let runs = &mut stuck.runs;
+            if !runs.contains(&run) {
                 if runs.len() == runs.capacity() {
-                    return runs.len().saturating_mul(2).max(4);
+                    return None;
                 }
                 runs.push(run);
-                0
-            });
-            if lacks == 0 {
-                return true;
             }
-            match room(lacks) {
-                Ok(room) => longer = room,
-                Err(_) => return false,
-            }
-        }
-        false
+            Some(())
+        };
+        with_room::<L, _, _, _>(&self.stuck, |stuck| &mut stuck.runs, insert).is_ok()
     }
 
     /// Returns whether any of these segments is recorded, even in part. Takes the lock for each segment, but only once
