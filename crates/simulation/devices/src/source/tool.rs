@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -23,6 +23,9 @@ const MAX_STEP: Duration = Duration::from_secs(1);
 /// has several megabytes, so the pipe should be large. But all pipes of a user without privileges together
 /// have only 64 MiB.
 const PIPE_BYTES: usize = 512 << 10;
+/// Longest wait for a tool's messages after it has ended, with its process group. Only a process that has left the group
+/// can have the pipe of the messages open.
+const MESSAGES_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum bytes of a tool's messages that are kept.
 const MESSAGES_MAX: u64 = 4096;
 
@@ -41,7 +44,8 @@ pub(super) struct Tool {
     name: &'static str,
     child: Child,
     stdout: ChildStdout,
-    messages: Option<JoinHandle<String>>,
+    /// Gets the tool's messages when their pipe is closed; `None` after the wait for them.
+    messages: Option<Receiver<String>>,
     patience: Duration,
 }
 
@@ -69,17 +73,19 @@ impl Tool {
         // If this fails, the pipe keeps the default size of 64 KiB.
         let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE_BYTES);
         let stderr = child.stderr.take();
+        let (say, said) = sync_channel(1);
         // The tool is made before the thread, so that the child is killed if no thread can be started.
-        let mut tool = Self {
+        let tool = Self {
             name,
             child,
             stdout,
-            messages: None,
+            messages: Some(said),
             patience,
         };
         let thread = std::thread::Builder::new().name("vb3-clip-log".to_owned());
-        let reader = thread.spawn(move || stderr.map_or_else(String::new, messages));
-        tool.messages = Some(reader.map_err(lacks)?);
+        // Fails to send if nobody needs the messages any more.
+        let reader = thread.spawn(move || say.send(stderr.map_or_else(String::new, messages)));
+        drop(reader.map_err(lacks)?);
         Ok(tool)
     }
 
@@ -153,18 +159,23 @@ impl Tool {
         if let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty()) {
             let mut left = self.patience;
             self.wait(pidfd.as_fd(), quit, &mut left)?;
+            // The tool has ended and is not reaped yet, so its number is not reused. A child that it left may have
+            // the pipe of the messages open.
+            let _ = kill_process_group(pid, Signal::KILL);
         }
         match self.child.try_wait() {
-            Ok(Some(status)) => Ok((status, self.join())),
+            Ok(Some(status)) => Ok((status, self.said())),
             Ok(None) => Err(self.stalled().into()),
             Err(e) => Err(Failure::new(format!("cannot wait for {}: {e}", self.name)).into()),
         }
     }
 
-    fn join(&mut self) -> String {
-        let thread = self.messages.take();
-        let text = thread.and_then(|thread| thread.join().ok());
-        text.unwrap_or_default()
+    /// Returns the messages of a tool that has ended; nothing if their pipe is still open after some time.
+    fn said(&mut self) -> String {
+        let most = MESSAGES_TIMEOUT.min(self.patience);
+        let messages = self.messages.take();
+        let said = messages.and_then(|messages| messages.recv_timeout(most).ok());
+        said.unwrap_or_default()
     }
 }
 
@@ -176,7 +187,8 @@ impl Drop for Tool {
             let _ = kill_process_group(pid, Signal::KILL);
             let _ = self.child.wait();
         }
-        self.join();
+        // Lets the thread end first, which has a descriptor.
+        self.said();
     }
 }
 
@@ -249,7 +261,7 @@ mod tests {
             panic!("it said nothing");
         };
         assert!(failure.sentence().contains("gave nothing"), "{failure}");
-        // This joins the thread that reads messages, although the children have its pipe open.
+        // This waits for the messages' thread, although the children have its pipe open.
         drop(tool);
     }
 
@@ -262,6 +274,30 @@ mod tests {
             panic!("it sleeps");
         };
         assert!(failure.sentence().contains("gave nothing"), "{failure}");
+    }
+
+    /// A tool may be a script that leaves a child, which has the pipe of its messages open.
+    #[test]
+    fn a_tool_that_ends_is_not_awaited_for_its_children() {
+        let mut tool = sh("sleep 1000 >&- & echo hi >&2", PICTURE_TIMEOUT);
+        assert!(matches!(tool.fill(&mut [0; 4], None), Ok(0)));
+        let Ok((status, said)) = tool.end(None) else {
+            panic!("it ended");
+        };
+        assert_eq!((status.success(), &*said), (true, "hi\n"));
+    }
+
+    #[test]
+    fn a_process_outside_of_its_group_delays_little() {
+        let script = "setsid sh -c 'echo ok; exec sleep 60 >&-' & exit 3";
+        let mut tool = sh(script, Duration::from_secs(4));
+        assert!(matches!(tool.fill(&mut [0; 3], None), Ok(3)));
+        let began = Instant::now();
+        let Ok((status, said)) = tool.end(None) else {
+            panic!("it ended");
+        };
+        assert_eq!((status.code(), &*said), (Some(3), ""));
+        assert!(began.elapsed() < Duration::from_secs(40));
     }
 
     #[test]
