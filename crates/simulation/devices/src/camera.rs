@@ -92,6 +92,9 @@ pub(crate) struct Player<C> {
     controls: Controls,
     metadata: Option<MetadataLink>,
     state: State,
+    /// While the camera waits for its source: when it looks at the source again, in nanoseconds of the host's clock,
+    /// even if [`wake_fd`](Engine::wake_fd) reports something else.
+    look_ns: u64,
     /// Number of pictures to skip before the next one is shown.
     owed: u64,
     /// Whether a program has taken all frames and waits for another.
@@ -140,6 +143,7 @@ impl<C> Camera<C> {
             controls: Controls::new(settings, native.is_some(), choice.timings.is_some()),
             metadata: choice.metadata,
             state: State::default(),
+            look_ns: 0,
             owed: 0,
             is_awaited: false,
             wants_unplug: false,
@@ -339,6 +343,7 @@ impl<C> Engine<C> for Player<C> {
     }
 
     fn begin_tick(&mut self, tick: &mut Tick<'_, Mode, C>) {
+        self.look_ns = tick.now_ns.saturating_add(tick.stream.interval_ns());
         self.source.acknowledge();
         self.program.acknowledge();
         self.resume(tick);
@@ -422,7 +427,9 @@ impl<C> Engine<C> for Player<C> {
         }
         let at_once = self.has_buffer(stream).then_some(0);
         match (self.state, stream.pace, stream.due_ns) {
-            (State::Ended | State::AwaitsSource, ..) => None,
+            (State::Ended, ..) => None,
+            // The next source may hang. Its descriptor does not tell of the current source's picture.
+            (State::AwaitsSource, ..) => self.program.wake_fd().map(|_| self.look_ns),
             (State::AtEnd, ..) if self.program_follows() => Some(0),
             (State::AtEnd, ..) => (self.is_awaited && !self.has_under_way()).then_some(0),
             (_, Pace::Free, _) | (_, _, None) => at_once,

@@ -242,6 +242,14 @@ impl Source {
         self.start(format, size, interval)
     }
 
+    /// Sets the program that decodes the clip.
+    #[cfg(test)]
+    pub(crate) fn decode_by(&mut self, program: std::path::PathBuf) {
+        if let Some(clip) = &mut self.clip {
+            clip.job.program = program;
+        }
+    }
+
     pub(crate) const fn is_clip(&self) -> bool {
         self.clip.is_some()
     }

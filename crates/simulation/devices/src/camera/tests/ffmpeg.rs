@@ -238,3 +238,47 @@ fn next_source_follows_a_clip_that_ends_early() {
     }
     assert_eq!(bench.device.failure(), None);
 }
+
+/// Makes a script that stands in for ffmpeg.
+fn decoder(directory: &tempfile::TempDir, name: &str, script: &str) -> std::path::PathBuf {
+    let path = directory.path().join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).expect("ours");
+    path
+}
+
+/// While the next source hangs, the current one's pictures are shown, even if they come late.
+#[test]
+fn hanging_next_source_does_not_stop_the_current_one() {
+    let directory = tempfile::TempDir::new().expect("a directory");
+    let Some(path) = make_clip(&directory) else {
+        return;
+    };
+    let gate = directory.path().join("gate");
+    let script = format!(
+        "until [ -e '{}' ]; do sleep 0.01; done; exec ffmpeg \"$@\"",
+        gate.display()
+    );
+    let late = decoder(&directory, "late", &script);
+    let mut bench = Bench::new(camera(&format!("camera={}", path.display())), 1);
+    bench.device.engine.source.decode_by(late);
+    bench.start();
+    bench.queue(0);
+    assert_eq!(bench.tick(START), 0);
+    assert_eq!(bench.device.next_tick(), None, "a descriptor tells");
+    let mut next = NextSource::open(&SourceSpec::Clip(path), None).expect("a clip");
+    next.source
+        .decode_by(decoder(&directory, "hangs", "exec sleep 1000"));
+    play(&mut bench, next);
+    std::fs::write(&gate, "").expect("a file");
+    let mut now_ns = START;
+    while bench.tick(now_ns) == 0 {
+        let next_ns = bench.device.next_tick().expect("the next look");
+        assert_eq!(next_ns, now_ns + 10_000_000, "an interval later");
+        now_ns = next_ns;
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(!bench.take().expect("a frame").error);
+    bench.stop();
+}
