@@ -6,17 +6,14 @@ use crate::encoders;
 use crate::library::{decoder_name, keeps_current, license, version};
 use crate::stateless::Stateless;
 use std::path::PathBuf;
-use vb3_codec::{CODECS, CodecRow, H264Settings, HevcSettings, Kind, Library, Vp8Settings, Work};
+use vb3_codec::{CODECS, CodecRow, Kind, Library, Work};
 
 pub(crate) fn make(kind: Kind) -> Option<Box<dyn vb3_codec::Codec>> {
     let row = kind.row()?;
-    Some(match (row.work, kind) {
-        (Work::Decoder(_), _) => Box::new(Decoder::new(row)?),
-        (Work::Stateless, _) => Box::new(Stateless::new(row)?),
-        (_, Kind::H264Encoder) => Box::new(Encoder::<H264Settings>::new(row)?),
-        (_, Kind::HevcEncoder) => Box::new(Encoder::<HevcSettings>::new(row)?),
-        (_, Kind::Vp8Encoder) => Box::new(Encoder::<Vp8Settings>::new(row)?),
-        _ => return None,
+    Some(match row.work {
+        Work::Decoder(_) => Box::new(Decoder::new(row)?),
+        Work::Stateless => Box::new(Stateless::new(row)?),
+        Work::Encoder { .. } => Box::new(Encoder::new(row)?),
     })
 }
 

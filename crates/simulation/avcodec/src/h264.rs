@@ -1,9 +1,5 @@
 //! H.264 by x264: one access unit for each picture.
 
-use crate::encoder::Coding;
-use crate::encoders::{Codec, Settings};
-use vb3_codec::{Config, H264Profile, H264Settings, StreamSettings};
-
 /// Types of NAL units (ITU-T H.264, table 7-1): slices, and supplemental enhancement information.
 const SLICES: [u8; 2] = [1, 5];
 const SEI: u8 = 6;
@@ -36,43 +32,12 @@ fn units(packet: &[u8]) -> Vec<&[u8]> {
     parts
 }
 
-impl Coding for H264Settings {
-    const LIBRARY: &str = "x264";
-
-    fn of(config: Config) -> Option<Self> {
-        match config {
-            Config::H264Encoder(settings) => Some(settings),
-            _ => None,
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            profile: match self.profile {
-                H264Profile::ConstrainedBaseline => 0,
-                H264Profile::Main => 1,
-                H264Profile::High => 2,
-            },
-            level: self.level.map_or(0, u32::from),
-            ..Settings::of(Codec::H264, &self.stream, self.color)
-        }
-    }
-
-    /// Omits x264's description of itself, which a device's stream does not have.
-    fn first_parts(packet: &[u8]) -> Vec<&[u8]> {
-        let mut parts = units(packet);
-        parts.retain(|unit| kind(unit) != SEI);
-        parts
-    }
-
-    fn new_bitrate(&self, before: &Self) -> Option<u32> {
-        let bitrate = self.stream.bitrate;
-        let stream = StreamSettings {
-            bitrate,
-            ..before.stream
-        };
-        (*self == Self { stream, ..*before }).then_some(bitrate)
-    }
+/// Returns the parts of a stream's first packet without x264's description of itself, which a device's stream does
+/// not have.
+pub(crate) fn without_description(packet: &[u8]) -> Vec<&[u8]> {
+    let mut parts = units(packet);
+    parts.retain(|unit| kind(unit) != SEI);
+    parts
 }
 
 #[cfg(test)]
@@ -86,8 +51,8 @@ mod tests {
         let slice: &[u8] = &[0, 0, 0, 1, 0x65, 0, 0, 1, 6];
         let whole = [set, sei, slice].concat();
         assert_eq!(units(&whole), [set, sei, slice]);
-        assert_eq!(H264Settings::first_parts(&whole), [set, slice]);
-        assert_eq!(H264Settings::first_parts(slice), [slice]);
-        assert_eq!(H264Settings::first_parts(&[]), [&[0u8; 0]]);
+        assert_eq!(without_description(&whole), [set, slice]);
+        assert_eq!(without_description(slice), [slice]);
+        assert_eq!(without_description(&[]), [&[0u8; 0]]);
     }
 }

@@ -20,8 +20,6 @@ mod encoders;
 #[cfg(libavcodec)]
 mod h264;
 #[cfg(libavcodec)]
-mod hevc;
-#[cfg(libavcodec)]
 mod library;
 #[cfg(libavcodec)]
 mod stateless;

@@ -1,8 +1,4 @@
-//! VP8 by libvpx: one frame for each picture.
-
-use crate::encoder::Coding;
-use crate::encoders::{Codec, Settings};
-use vb3_codec::{Config, StreamColor, Vp8Settings};
+//! Quantizers of VP8 and of libvpx.
 
 /// Lists the stream's quantizer index for each of libvpx's quantizers, 0 to 63.
 ///
@@ -15,34 +11,12 @@ const QUANTIZERS: [u8; 64] = [
 
 /// Converts a range of the stream's quantizer indices to libvpx's smallest and largest quantizer.
 /// If libvpx has no quantizer in the range, both are libvpx's next larger quantizer.
-fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
+pub(crate) fn quantizers((least, greatest): (u8, u8)) -> (u32, u32) {
     let below = |limit: u8| QUANTIZERS.partition_point(|index| *index < limit);
     let first = below(least).min(QUANTIZERS.len() - 1);
     let last = below(greatest.saturating_add(1)).saturating_sub(1);
     let small = |value: usize| u32::try_from(value).unwrap_or(0);
     (small(first), small(last.max(first)))
-}
-
-impl Coding for Vp8Settings {
-    const LIBRARY: &str = "libvpx";
-
-    fn of(config: Config) -> Option<Self> {
-        match config {
-            Config::Vp8Encoder(settings) => Some(settings),
-            _ => None,
-        }
-    }
-
-    fn settings(&self) -> Settings {
-        let (least_quantizer, greatest_quantizer) = quantizers(self.qp);
-        Settings {
-            constant: self.constant.into(),
-            profile: self.profile.into(),
-            least_quantizer,
-            greatest_quantizer,
-            ..Settings::of(Codec::Vp8, &self.stream, StreamColor::default())
-        }
-    }
 }
 
 #[cfg(test)]
