@@ -308,13 +308,12 @@ impl Owner {
         let room = self.worker.room();
         assert!(self.died || room == MAX_IN_FLIGHT - self.under_way.len());
         let done = if self.kind.encodes() {
-            let filled = self.worker.encode_with(tag, len.is_multiple_of(2), |to| {
-                let size = (to.width, to.height);
-                assert_eq!(Some(size), self.size);
+            self.worker.begin_picture().and_then(|()| {
+                let to = self.worker.picture().expect("it was begun");
+                assert_eq!(Some((to.width, to.height)), self.size);
                 to.data.into_iter().for_each(|plane| plane[0] = 1);
-                Ok::<(), ()>(())
-            });
-            filled.map(|filled| filled.expect("nothing went wrong"))
+                self.worker.encode_picture(tag, len.is_multiple_of(2))
+            })
         } else {
             let data = vec![0x5a; len];
             self.worker.submit(Job::Decode { tag, data: &data })

@@ -176,11 +176,13 @@ impl Worker {
                         "the picture has another size than configured",
                     ));
                 }
-                let copied = self.encode_with(tag, force_key, |to| {
-                    let good = copy(&layout, &picture, to.data);
-                    good.then_some(()).ok_or(())
-                })?;
-                copied.map_err(|()| Refused::Wrong("a plane is shorter than the picture"))
+                self.begin_picture()?;
+                let to = self.picture();
+                if !to.is_some_and(|to| copy(&layout, &picture, to.data)) {
+                    self.filling = None;
+                    return Err(Refused::Wrong("a plane is shorter than the picture"));
+                }
+                self.encode_picture(tag, force_key)
             }
             Job::Drain => {
                 self.control(&Message::new(Op::Drain, &[]), self.drains)?;
@@ -234,29 +236,6 @@ impl Worker {
         let (slot, len) = begun.ok_or(Refused::Wrong("no data was begun"))?;
         let message = Message::new(Op::Decode, &[tag, slot as u64, len as u64]);
         self.launch_input(slot, tag, &message)
-    }
-
-    /// As [`Job::Encode`], but `fill` writes the picture in place: I420 of the configured size, without gaps.
-    ///
-    /// If `fill` fails, no job is submitted, and its error is returned.
-    ///
-    /// # Errors
-    /// The job was refused, before or after `fill` was called.
-    pub fn encode_with<E>(
-        &mut self,
-        tag: u64,
-        force_key: bool,
-        fill: impl FnOnce(PlanesMut<'_>) -> Result<(), E>,
-    ) -> Result<Result<(), E>, Refused> {
-        self.begin_picture()?;
-        let planes = self
-            .picture()
-            .ok_or(Refused::Wrong("the picture is too large"))?;
-        if let Err(e) = fill(planes) {
-            self.filling = None;
-            return Ok(Err(e));
-        }
-        self.encode_picture(tag, force_key).map(Ok)
     }
 
     /// Reserves memory for one picture to encode.
