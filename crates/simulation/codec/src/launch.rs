@@ -1,5 +1,7 @@
 //! Starts workers: as a program, as a thread, or in a server that runs already.
 
+use crate::MAX_THREADS;
+use crate::built_in::built_in;
 use crate::job::Kind;
 use crate::process::Running;
 use crate::serve::{self, MakeCodec};
@@ -44,9 +46,6 @@ impl Failure {
         }
     }
 }
-
-/// Maximum number of threads of a decoder. Each takes address space, which is limited.
-pub const MAX_THREADS: usize = 4;
 
 /// How workers are started.
 #[derive(Clone, Debug)]
@@ -180,7 +179,7 @@ impl Launch {
     /// A crash of the codec ends this process, and the worker has no resource limits.
     #[must_use]
     pub const fn in_thread() -> Self {
-        Self::by(How::Thread(serve::built_in))
+        Self::by(How::Thread(built_in))
     }
 
     /// As [`in_thread`](Self::in_thread), with the codecs of another library.

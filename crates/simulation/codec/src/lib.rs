@@ -49,6 +49,7 @@
 struct Readme;
 
 pub mod av1;
+mod built_in;
 pub mod headers;
 mod job;
 mod jpeg;
@@ -69,18 +70,17 @@ mod wire;
 mod words;
 mod worker;
 
+pub use built_in::{built_in, serve_stdin};
 pub use job::{
     Chroma, Config, Event, Field, Framing, H264Profile, H264Settings, HevcSettings, Job, Kind,
     Planes, PlanesMut, Rect, Refused, StreamColor, StreamFormat, StreamSettings, Subsampling,
     Vp8Settings,
 };
-pub use launch::{Failure, Launch, MAX_THREADS};
-pub use library::{Codecs, Library};
+pub use launch::{Failure, Launch};
+pub use library::{Codecs, Library, list_and_serve_stdin};
 pub use loan::{Lent, LentPlane, MAX_LOANS};
 pub use process::{await_ended, is_worker};
-pub use serve::{
-    Codec, MakeCodec, Out, Stop, built_in, list_and_serve_stdin, serve_stdin, serve_stdin_with,
-};
+pub use serve::{Codec, MakeCodec, Out, Stop, serve_stdin_with};
 pub use slots::{Packet, Picture};
 pub use table::{CODECS, CodecRow, Input, Work};
 pub use worker::Worker;
@@ -95,3 +95,5 @@ pub const MAX_INPUT: usize = 20 << 20;
 pub const MAX_IN_FLIGHT: usize = 8;
 /// Number of output slots. Each holds a picture or packet; a worker without a free slot waits for one.
 pub const OUTPUT_SLOTS: usize = 8;
+/// Maximum number of threads of a decoder. Each takes address space, which is limited.
+pub const MAX_THREADS: usize = 4;

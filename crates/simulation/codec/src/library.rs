@@ -2,12 +2,14 @@
 
 use crate::job::Kind;
 use crate::launch::{Launch, Ready, Spare};
+use crate::serve::{MakeCodec, serve_stdin_with};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -84,6 +86,22 @@ impl Library {
             text.push_str(&format!("has {} {name}\n", kind.word()));
         }
         text
+    }
+}
+
+/// As [`serve_stdin_with`](crate::serve_stdin_with), after printing the library's list of codecs and closing standard output.
+#[must_use]
+pub fn list_and_serve_stdin(library: &Library, make: MakeCodec) -> ExitCode {
+    let mut out = std::io::stdout();
+    let listed = out.write_all(library.list().as_bytes());
+    let listed = listed.and_then(|()| out.flush());
+    let closed = listed.and_then(|()| {
+        let null = File::options().write(true).open("/dev/null")?;
+        Ok(rustix::stdio::dup2_stdout(null)?)
+    });
+    match closed {
+        Ok(()) => serve_stdin_with(make),
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -1,8 +1,6 @@
 //! The worker's main loop: receives jobs from the parent (the process with the `Worker`), and runs the codec.
 
 use crate::job::{Chroma, Config, Field, Kind, Planes, StreamFormat};
-use crate::launch::MAX_THREADS;
-use crate::library::Library;
 use crate::limits;
 use crate::loan::{self, INPUT_LEN};
 use crate::shm::Shared;
@@ -10,12 +8,10 @@ use crate::slots::{Layout, NO_SLOT, pack};
 use crate::socket::{Received, Socket};
 use crate::wire::{Message, Op, VERSION};
 use crate::words::{CONFIG_WORDS, chroma_from_word, config_from_words, format_to_words, layout_of};
-use crate::{MAX_IN_FLIGHT, MAX_INPUT, OUTPUT_SLOTS};
+use crate::{MAX_IN_FLIGHT, MAX_INPUT, MAX_THREADS, OUTPUT_SLOTS};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::fs::File;
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,6 +19,7 @@ use std::sync::Arc;
 mod harm;
 mod loans;
 
+pub(crate) use harm::{Harm, InThread};
 use loans::{Loan, Loans};
 
 /// Value of `Out::free` when all slots are free.
@@ -90,37 +87,11 @@ pub trait Codec {
 /// Makes the codec for a worker's kind; `None` if the kind is unsupported.
 pub type MakeCodec = fn(Kind) -> Option<Box<dyn Codec>>;
 
-/// Serves one parent on standard input until the parent ends, with the codecs of this crate.
-///
-/// Call it in the main function of the program for [`Launch::program`](crate::Launch::program). The program
-/// should then exit with the returned code. Its memory, its files and each job's CPU time are limited from then on.
-/// It dies with its parent.
-#[must_use]
-pub fn serve_stdin() -> ExitCode {
-    serve_stdin_with(built_in)
-}
-
-/// As [`serve_stdin`], with codecs of another library.
+/// As [`serve_stdin`](crate::serve_stdin), with codecs of another library.
 #[must_use]
 pub fn serve_stdin_with(make: MakeCodec) -> ExitCode {
     match std::io::stdin().as_fd().try_clone_to_owned() {
         Ok(socket) => serve_with(socket, make),
-        Err(_) => ExitCode::FAILURE,
-    }
-}
-
-/// As [`serve_stdin_with`], after printing the library's list of codecs and closing standard output.
-#[must_use]
-pub fn list_and_serve_stdin(library: &Library, make: MakeCodec) -> ExitCode {
-    let mut out = std::io::stdout();
-    let listed = out.write_all(library.list().as_bytes());
-    let listed = listed.and_then(|()| out.flush());
-    let closed = listed.and_then(|()| {
-        let null = File::options().write(true).open("/dev/null")?;
-        Ok(rustix::stdio::dup2_stdout(null)?)
-    });
-    match closed {
-        Ok(()) => serve_stdin_with(make),
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -132,7 +103,7 @@ fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     run(Socket::new(socket), true, make)
 }
 
-/// As [`serve_stdin`], on another socket, in a process that also does other work, and so gets no limits.
+/// As [`serve_stdin`](crate::serve_stdin), on another socket, in a process that also does other work, and so gets no limits.
 pub(crate) fn serve_here(socket: OwnedFd, make: MakeCodec) {
     run(Socket::new(socket), false, make);
 }
@@ -202,18 +173,6 @@ fn check_version(socket: &Socket, hello: &Message) -> bool {
         Message::new(Op::Version, &[VERSION]).with_text(&program)
     };
     socket.send(&answer, None, true).is_ok() && found == VERSION
-}
-
-/// Makes a codec of this crate; `None` if the kind needs another library.
-#[must_use]
-pub fn built_in(kind: Kind) -> Option<Box<dyn Codec>> {
-    match kind {
-        Kind::JpegDecoder => Some(Box::new(crate::jpeg::Decoder::default())),
-        Kind::JpegEncoder => Some(Box::new(crate::jpeg::Encoder::default())),
-        Kind::Harm => Some(Box::new(harm::Harm)),
-        Kind::HarmInThread => Some(Box::new(harm::InThread::default())),
-        _ => None,
-    }
 }
 
 struct Server {

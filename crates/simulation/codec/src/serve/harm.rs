@@ -15,7 +15,7 @@ use std::sync::mpsc::{Sender, channel};
 /// - `escape`: it tries to leave the sandbox.
 /// - `format`: it sends a format without a picture.
 /// - `hold`: it writes to a loan without end.
-pub(super) struct Harm;
+pub(crate) struct Harm;
 
 /// Tries to leave the sandbox in five ways.
 /// The exit status has a leading 1 bit, followed by one bit for each way, which is 1 if the way worked.
@@ -37,7 +37,7 @@ fn escape() -> ! {
 /// A codec that starts a thread at set-up. At the first input, the thread tries to leave the sandbox.
 /// If no thread could be started, inputs are reported as corrupt.
 #[derive(Default)]
-pub(super) struct InThread(Option<Sender<()>>);
+pub(crate) struct InThread(Option<Sender<()>>);
 
 impl Codec for InThread {
     fn configure(&mut self, _: Config) {

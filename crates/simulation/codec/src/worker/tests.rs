@@ -343,7 +343,7 @@ fn worker_reports_other_versions_and_ends() {
         let ours = Socket::new(ours);
         let hello = Message::new(Op::Hello, &[Kind::JpegDecoder.to_number(), told]);
         ours.send(&hello, Some(memory.fd()), false).unwrap();
-        crate::serve::serve_here(theirs, crate::serve::built_in);
+        crate::serve::serve_here(theirs, crate::built_in::built_in);
         let Received::Message(answer, None) = ours.receive(true) else {
             panic!("no answer")
         };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::units::H264;
 
 /// Parameter sets of 64x64 pictures.
 const SPS: &[u8] = &[0, 0, 1, 0x67, 0x42, 0xc0, 0x0a, 0xda, 0x10, 0x99];
