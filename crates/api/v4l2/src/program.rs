@@ -49,6 +49,10 @@ pub trait Program<M: MemOps> {
     /// Reports that the program gets the `len_bytes` at `addr` back, with the bytes that the device has written.
     fn give_back(&self, addr: u64, len_bytes: u64) {}
 
+    /// Reports that a queue no longer uses the `len_bytes` at `addr`, and that the program does not get what the
+    /// device has written there: STREAMOFF drops the pictures that wait for DQBUF.
+    fn discard(&self, addr: u64, len_bytes: u64) {}
+
     /// Takes a reference to the dma-buf of a program's descriptor.
     ///
     /// # Errors

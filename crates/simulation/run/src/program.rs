@@ -57,6 +57,8 @@ impl Names<'_> {
 /// One call of a program.
 pub(super) struct Call<'a> {
     pub(super) caller: &'a Step<'a>,
+    /// The file that the program calls.
+    pub(super) file: FileId,
     pub(super) shares: &'a RefCell<Shares>,
     /// The requests of the called device.
     pub(super) requests: Names<'a>,
@@ -65,11 +67,13 @@ pub(super) struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) const fn new(
         caller: &'a Step<'a>,
+        file: FileId,
         shares: &'a RefCell<Shares>,
         requests: Names<'a>,
     ) -> Self {
         Self {
             caller,
+            file,
             shares,
             requests,
         }
@@ -100,7 +104,8 @@ impl Program<RunMemory> for Call<'_> {
             return Err(Errno::NOT_GATHERED);
         }
         let staging = &mut self.shares.borrow_mut().staging;
-        Ok(staging.take_in(self.caller.client(), (addr, len_bytes), range))
+        let by = (self.caller.client(), self.file);
+        Ok(staging.take_in(by, (addr, len_bytes), range))
     }
 
     fn give_back(&self, addr: u64, len_bytes: u64) {
@@ -108,6 +113,11 @@ impl Program<RunMemory> for Call<'_> {
         if let Some((at, bytes)) = self.shares.borrow_mut().staging.take_out(place) {
             self.caller.offer(at, bytes);
         }
+    }
+
+    fn discard(&self, addr: u64, len_bytes: u64) {
+        let place = (self.caller.client().owner, addr, len_bytes);
+        self.shares.borrow_mut().staging.take_out(place);
     }
 
     fn resolve_dmabuf(&self, mem: &mut RunMemory, fd: i32) -> Result<BufRef, Errno> {

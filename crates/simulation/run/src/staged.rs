@@ -3,12 +3,16 @@
 //! The bytes come in when a buffer is queued, and go out when it is dequeued. In between the buffer is the
 //! device's by contract, so no device waits for a program's pages, and a program that unmaps them delays no other.
 //! The machine still decides where the pages lie: only the bytes move.
+//!
+//! STREAMOFF and close drop what a device has written and no DQBUF has fetched. On Linux, the bytes are in the
+//! program's memory nevertheless. They are not copied there at these calls, because a program that ends may already
+//! have other data at the address.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use vb3_frontend::{Bytes, Client, FdIdentity, Label, Owner, UserRange};
+use vb3_frontend::{Bytes, Client, FdIdentity, FileId, Label, Owner, UserRange};
 use vb3_machine::{User, UserFault, UserMemory};
 
 /// Maximum number of ranges that are remembered after their devices let go of them.
@@ -20,7 +24,8 @@ type Place = (Owner, u64, u64);
 /// The memory that programs have queued.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
-    known: HashMap<Place, Weak<Staged>>,
+    /// For each place, its memory, and the file that last queued it.
+    known: HashMap<Place, (Weak<Staged>, FileId)>,
     labels: HashMap<Owner, Label>,
     /// Bytes that were copied in and out.
     copied: [u64; 2],
@@ -32,25 +37,27 @@ impl Staging {
     /// call made, and return it.
     pub(super) fn take_in(
         &mut self,
-        client: Client,
+        (client, file): (Client, FileId),
         (addr, len): (u64, u64),
         range: &UserRange,
     ) -> User {
         let owner = client.owner;
         let [copied, _] = &mut self.copied;
         *copied = copied.saturating_add(range.bytes.len() as u64);
-        let known = self.known.get(&(owner, addr, len)).and_then(Weak::upgrade);
-        match known {
-            Some(staged) if staged.is_at(range) => {
+        if let Some((known, by)) = self.known.get_mut(&(owner, addr, len))
+            && let Some(staged) = known.upgrade()
+        {
+            if staged.is_at(range) {
+                *by = file;
                 staged.refresh(&range.bytes);
                 return staged;
             }
             // The program has mapped something else there, so that the device must pin anew.
-            Some(staged) => staged.is_replaced.store(true, Ordering::Relaxed),
-            None => {}
+            staged.is_replaced.store(true, Ordering::Relaxed);
         }
         if self.known.len() >= MAX_ENDED {
-            self.known.retain(|_, staged| staged.strong_count() > 0);
+            self.known
+                .retain(|_, (staged, _)| staged.strong_count() > 0);
             let owners: HashSet<Owner> = self.known.keys().map(|(owner, ..)| *owner).collect();
             self.labels.retain(|owner, _| owners.contains(owner));
         }
@@ -67,20 +74,26 @@ impl Staging {
             }),
         });
         let weak = Arc::downgrade(&staged);
-        self.known.insert((owner, addr, len), weak);
+        self.known.insert((owner, addr, len), (weak, file));
         self.labels.insert(owner, client.label);
         staged
     }
 
     /// Returns what devices have written to memory since the program gave it to them, and its address.
     pub(super) fn take_out(&mut self, (owner, addr, len): Place) -> Option<(u64, Bytes)> {
-        let staged = self.known.get(&(owner, addr, len))?.upgrade()?;
+        let staged = self.known.get(&(owner, addr, len))?.0.upgrade()?;
         let mut contents = staged.contents();
         let written = contents.written.take()?;
         let [_, copied] = &mut self.copied;
         *copied = copied.saturating_add(written.len() as u64);
         let at = addr.checked_add(written.start as u64)?;
         Some((at, Bytes::Shared(Arc::clone(&contents.bytes), written)))
+    }
+
+    /// Forgets the memory that a file has queued last, because it is closed. A device that could not be kept from the
+    /// memory may still have it, but the program does not wait for what this device writes.
+    pub(super) fn close(&mut self, file: FileId) {
+        self.known.retain(|_, (_, by)| *by != file);
     }
 
     /// Returns the owner of memory, by the owner's number.
@@ -199,7 +212,7 @@ mod tests {
     /// Takes in the memory at `AT` of a process.
     fn take_in(staging: &mut Staging, pid: u32, range: &UserRange) -> User {
         let client = Origin::process(pid, pid).client;
-        staging.take_in(client, (AT.1, AT.2), range)
+        staging.take_in((client, FileId(1)), (AT.1, AT.2), range)
     }
 
     fn range(bytes: &[u8]) -> UserRange {
@@ -243,7 +256,13 @@ mod tests {
         assert!(first.is_where_it_was());
         let gone = take_in(&mut staging, 7, &UserRange::default());
         assert!(!first.is_where_it_was() && gone.probe(0x1000, 8, false) == 0);
-        drop((first, second, gone));
+        drop(gone);
+        first.write(0x1001, &[8]).expect("inside");
+        staging.close(FileId(1));
+        let other = take_in(&mut staging, 7, &range(&[4; 8]));
+        other.read(0x1000, &mut bytes).expect("inside");
+        assert_eq!(bytes, [4; 3], "a closed file gives nothing back");
+        drop((first, second, other));
         let third = take_in(&mut staging, 7, &range(&[3; 8]));
         third.read(0x1000, &mut bytes).expect("inside");
         assert_eq!(bytes, [3, 3, 3]);

@@ -167,6 +167,10 @@ where
         if on && stream.starts_empty && !stream.queue.is_busy() {
             return Ok(());
         }
+        let places = match on {
+            true => Vec::new(),
+            false => self.user_places(run, flow)?,
+        };
         let done = self.in_session(run.mem, flow, |mut queue| match on {
             true => queue.streamon(),
             false => queue.streamoff(),
@@ -174,6 +178,9 @@ where
         self.stream_mut(flow)?.update_owner(run.cx.file);
         self.wake = true;
         done?;
+        for (addr, len_bytes) in places {
+            run.program.discard(addr, len_bytes);
+        }
         // A STREAMOFF ends a drain, even one that still waits for fences.
         self.stop_waits &= on;
         if begins
@@ -185,6 +192,27 @@ where
             capture.queue.clear_last_buffer();
         }
         Ok(())
+    }
+
+    /// Returns the program's own memory that a CAPTURE queue holds: addresses and lengths in bytes.
+    fn user_places(&mut self, run: &Run<'_, M>, flow: Flow) -> Result<Vec<(u64, u64)>, Error> {
+        let queue = &self.stream(flow)?.queue;
+        let count = queue.config().max_num_buffers;
+        let is_user = flow == Flow::Capture && queue.memory() == Some(Memory::UserPtr);
+        if !is_user {
+            return Ok(Vec::new());
+        }
+        let infos = self.in_session(run.mem, flow, |mut queue| {
+            let infos = (0..count).filter_map(|index| queue.querybuf(index).ok());
+            let held = infos.filter(|info| info.state != BufferState::Dequeued);
+            held.collect::<Vec<_>>()
+        })?;
+        let planes = infos.iter().flat_map(|info| info.planes.iter().flatten());
+        let places = planes.filter_map(|plane| match plane.cookie {
+            PlaneLocation::UserPtr(addr) => Some((addr, plane.length_bytes)),
+            _ => None,
+        });
+        Ok(places.collect())
     }
 
     fn query_buf(&mut self, run: &mut Run<'_, M>, user: &UserBuffer) -> Result<BufferInfo, Error> {

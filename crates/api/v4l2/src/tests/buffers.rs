@@ -250,6 +250,30 @@ fn pictures_reach_user_memory() {
 }
 
 #[test]
+fn pictures_that_no_dqbuf_fetches_are_discarded() {
+    let mut b = Bench::capture();
+    let place = |index: u64| program::BASE + 0x8000 * (1 + index);
+    let queue = |b: &mut Bench, index: u32| {
+        let mut buf = b.buf(index, USERPTR);
+        Image(&mut buf).set_u64(PLACE, place(index.into()));
+        set(&mut buf, LENGTH, 4096);
+        b.call(sys::VIDIOC_QBUF, &mut buf)
+    };
+    assert_eq!((b.reqbufs(2, USERPTR), b.stream(true)), (2, 0));
+    assert_eq!((queue(&mut b, 0), queue(&mut b, 1)), (0, 0));
+    b.tick();
+    let mut buf = b.buf(0, USERPTR);
+    assert_eq!(b.call(sys::VIDIOC_DQBUF, &mut buf), 0);
+    b.tick();
+    assert_eq!(b.stream(false), 0);
+    let held = vec![(place(1), 4096)];
+    assert_eq!(b.program.discarded.take(), held, "the other came back");
+    assert_eq!(b.stream(false), 0);
+    assert_eq!(b.program.discarded.take(), []);
+    b.close();
+}
+
+#[test]
 fn imported_buffers() {
     let mut b = Bench::capture();
     assert_eq!(b.reqbufs(2, DMABUF), 2);

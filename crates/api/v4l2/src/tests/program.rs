@@ -30,6 +30,8 @@ pub(crate) struct TestProgram {
     /// Counters of reads and writes, for tests of memory accesses.
     pub(crate) reads: Cell<usize>,
     pub(crate) writes: Cell<usize>,
+    /// Memory that queues held and let go of without DQBUF: addresses and lengths in bytes.
+    pub(crate) discarded: RefCell<Vec<(u64, u64)>>,
 }
 
 impl Default for TestProgram {
@@ -42,6 +44,7 @@ impl Default for TestProgram {
             lacks: Cell::new(false),
             reads: Cell::new(0),
             writes: Cell::new(0),
+            discarded: RefCell::default(),
         }
     }
 }
@@ -118,6 +121,10 @@ impl Program<TestMemory> for TestProgram {
 
     fn user(&self, _: u64, _: u64) -> Result<Bytes, Errno> {
         Ok(Rc::clone(&self.bytes))
+    }
+
+    fn discard(&self, addr: u64, len_bytes: u64) {
+        self.discarded.borrow_mut().push((addr, len_bytes));
     }
 
     fn resolve_dmabuf(&self, mem: &mut TestMemory, fd: i32) -> Result<TestBuf, Errno> {

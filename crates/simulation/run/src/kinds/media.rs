@@ -159,7 +159,7 @@ impl Kind for MediaFiles {
         let ioctl = call.ioctl()?;
         let opened = run.files.media.files.get(&call.file).copied();
         let (device, done) = match opened.ok_or(Errno::ENODEV)? {
-            Opened::Device(number) => (None, run.media_ioctl(number, ioctl)),
+            Opened::Device(number) => (None, run.media_ioctl((number, call.file), ioctl)),
             Opened::Request { at, id, .. } => (Some(at), run.request_ioctl(at, id, ioctl)),
         };
         done.map_err(|errno| {
@@ -195,13 +195,17 @@ impl Kind for MediaFiles {
 
 impl Run {
     /// Answers an ioctl on a media device.
-    fn media_ioctl(&mut self, number: usize, call: Ioctl<'_>) -> Result<Answer, Errno> {
+    fn media_ioctl(
+        &mut self,
+        (number, file): (usize, FileId),
+        call: Ioctl<'_>,
+    ) -> Result<Answer, Errno> {
         if call.request == sys::MEDIA_IOC_REQUEST_ALLOC {
             return self.alloc_request(number, call).map(Answer::from);
         }
         let entry = self.files.media.devices.get(number).ok_or(Errno::ENODEV)?;
         let requests = self.files.media.names(entry.at);
-        let program = Call::new(call.caller, &self.shares, requests);
+        let program = Call::new(call.caller, file, &self.shares, requests);
         answer(entry.device.ioctl(call.request, call.arg, &program))
     }
 

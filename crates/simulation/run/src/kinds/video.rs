@@ -199,6 +199,7 @@ impl Kind for VideoFiles {
             node.finish_begun(&mut run.memory, now);
         }
         node.video.release(&mut run.memory, handle);
+        run.shares.get_mut().staging.close(file);
     }
 }
 
@@ -283,7 +284,12 @@ impl Run {
                 false => PIECE_BYTES,
             },
         };
-        let program = Call::new(call.caller, &self.shares, self.files.media.names(at));
+        let program = Call::new(
+            call.caller,
+            call.file,
+            &self.shares,
+            self.files.media.names(at),
+        );
         let mut target = Target {
             video: &mut node.video,
             memory: &mut self.memory,
