@@ -24,8 +24,8 @@ type Place = (Owner, u64, u64);
 /// The memory that programs have queued.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
-    /// For each place, its memory, and the file that last queued it.
-    known: HashMap<Place, (Weak<Staged>, FileId)>,
+    /// For each place, its memory, and the open files that have queued it.
+    known: HashMap<Place, (Weak<Staged>, Vec<FileId>)>,
     labels: HashMap<Owner, Label>,
     /// Bytes that were copied in and out.
     copied: [u64; 2],
@@ -48,7 +48,9 @@ impl Staging {
             && let Some(staged) = known.upgrade()
         {
             if staged.is_at(range) {
-                *by = file;
+                if !by.contains(&file) {
+                    by.push(file);
+                }
                 staged.refresh(&range.bytes);
                 return staged;
             }
@@ -74,7 +76,7 @@ impl Staging {
             }),
         });
         let weak = Arc::downgrade(&staged);
-        self.known.insert((owner, addr, len), (weak, file));
+        self.known.insert((owner, addr, len), (weak, vec![file]));
         self.labels.insert(owner, client.label);
         staged
     }
@@ -90,10 +92,17 @@ impl Staging {
         Some((at, Bytes::Shared(Arc::clone(&contents.bytes), written)))
     }
 
-    /// Forgets the memory that a file has queued last, because it is closed. A device that could not be kept from the
-    /// memory may still have it, but the program does not wait for what this device writes.
+    /// Drops what devices have written to memory that no open file has queued any more, because `file` is closed. A
+    /// device that could not be kept from the memory still has it, and its bytes must not come back later.
     pub(super) fn close(&mut self, file: FileId) {
-        self.known.retain(|_, (_, by)| *by != file);
+        for (staged, by) in self.known.values_mut() {
+            by.retain(|other| *other != file);
+            if by.is_empty()
+                && let Some(staged) = staged.upgrade()
+            {
+                staged.contents().written = None;
+            }
+        }
     }
 
     /// Returns the owner of memory, by the owner's number.
@@ -256,16 +265,36 @@ mod tests {
         assert!(first.is_where_it_was());
         let gone = take_in(&mut staging, 7, &UserRange::default());
         assert!(!first.is_where_it_was() && gone.probe(0x1000, 8, false) == 0);
-        drop(gone);
-        first.write(0x1001, &[8]).expect("inside");
-        staging.close(FileId(1));
-        let other = take_in(&mut staging, 7, &range(&[4; 8]));
-        other.read(0x1000, &mut bytes).expect("inside");
-        assert_eq!(bytes, [4; 3], "a closed file gives nothing back");
-        drop((first, second, other));
+        drop((first, second, gone));
         let third = take_in(&mut staging, 7, &range(&[3; 8]));
         third.read(0x1000, &mut bytes).expect("inside");
         assert_eq!(bytes, [3, 3, 3]);
+    }
+
+    /// Here, a device keeps the memory although both files that queued it are closed.
+    #[test]
+    fn pictures_of_closed_files_do_not_come_back() {
+        let mut staging = Staging::default();
+        let client = Origin::process(7, 7).client;
+        let queue = |staging: &mut Staging, file, value| {
+            staging.take_in((client, FileId(file)), (AT.1, AT.2), &range(&[value; 8]))
+        };
+        let kept = queue(&mut staging, 1, 1);
+        queue(&mut staging, 2, 2);
+        kept.write(0x1000, &[9]).expect("inside");
+        let seen = |value: u8| {
+            let mut bytes = [0; 2];
+            kept.read(0x1000, &mut bytes).expect("inside");
+            assert_eq!(bytes, [value, 3]);
+        };
+        staging.close(FileId(2));
+        let again = queue(&mut staging, 1, 3);
+        assert!(Arc::ptr_eq(&kept, &again), "the device has no other");
+        seen(9);
+        staging.close(FileId(1));
+        queue(&mut staging, 3, 3);
+        seen(3);
+        assert_eq!(out(&mut staging), None);
     }
 
     #[test]

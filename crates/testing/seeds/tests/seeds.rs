@@ -50,11 +50,11 @@ fn seeds_that_failed_once_pass() {
     // mapped. In 11047, 39743 and 54167, the model took a part of a buffer for all of it, and in 570679 and
     // 50191701 it did not know that a JPEG of another size needs larger buffers. In 10002434, 10003559 and
     // 10068168, calls on quarantined memory gave EINVAL. In 3976, a picture that no DQBUF had fetched replaced bytes
-    // that the program wrote later. In the rest, a program wrote bytes again that a device
-    // had replaced, which a simulated machine cannot see.
+    // that the program wrote later. In 3255, two files use the same user pointer, and one is closed. In the rest, a
+    // program wrote bytes again that a device had replaced, which a simulated machine cannot see.
     let with_codecs = [
-        3976, 11047, 36575, 39743, 51018, 54167, 570_679, 428_387, 483_811, 499_700, 10_002_434,
-        10_003_559, 10_068_168, 50_191_701,
+        3255, 3976, 11047, 36575, 39743, 51018, 54167, 570_679, 428_387, 483_811, 499_700,
+        10_002_434, 10_003_559, 10_068_168, 50_191_701,
     ];
     let plans = (basic.into_iter().map(Plan::basic)).chain(with_codecs.map(Plan::of));
     run(plans, [100, 5, 5]);
