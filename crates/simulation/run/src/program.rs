@@ -117,7 +117,7 @@ impl Program<RunMemory> for Call<'_> {
 
     fn discard(&self, addr: u64, len_bytes: u64) {
         let place = (self.caller.client().owner, addr, len_bytes);
-        self.shares.borrow_mut().staging.take_out(place);
+        self.shares.borrow().staging.discard(place);
     }
 
     fn resolve_dmabuf(&self, mem: &mut RunMemory, fd: i32) -> Result<BufRef, Errno> {

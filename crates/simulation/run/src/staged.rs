@@ -92,6 +92,17 @@ impl Staging {
         Some((at, Bytes::Shared(Arc::clone(&contents.bytes), written)))
     }
 
+    /// Drops what devices have written to memory since the program gave it to them.
+    pub(super) fn discard(&self, place: Place) {
+        if let Some(staged) = self
+            .known
+            .get(&place)
+            .and_then(|(known, _)| known.upgrade())
+        {
+            staged.contents().written = None;
+        }
+    }
+
     /// Drops what devices have written to memory that no open file has queued any more, because `file` is closed. A
     /// device that could not be kept from the memory still has it, and its bytes must not come back later.
     pub(super) fn close(&mut self, file: FileId) {
@@ -294,7 +305,10 @@ mod tests {
         staging.close(FileId(1));
         queue(&mut staging, 3, 3);
         seen(3);
+        kept.write(0x1000, &[9]).expect("inside");
+        staging.discard(AT);
         assert_eq!(out(&mut staging), None);
+        assert_eq!(staging.copied(), [32, 0], "nothing came out");
     }
 
     #[test]
