@@ -157,6 +157,11 @@ impl Procs {
         lock(&self.threads).get(&tid).map(Arc::clone)
     }
 
+    /// Returns the process id of a thread that is known. Asks the kernel nothing.
+    pub(crate) fn process_of(&self, tid: u32) -> Option<u32> {
+        self.known(tid).map(|thread| thread.tgid)
+    }
+
     pub(crate) fn remembers(&self, tid: u32) -> bool {
         self.known(tid).is_some_and(|thread| thread.is_current())
     }

@@ -42,7 +42,7 @@ const MAX_UNGUARDED: u64 = 256;
 const FAREWELL: &str = "vb3: was killed; the programs of its run are ended with it\n";
 
 /// A thread that made a call: its id, and its start time in ticks since boot. If the thread with this id
-/// has another start time, the id was reused.
+/// has another start time, the id was reused. A start time of 0 is not known yet.
 #[derive(Debug, Default)]
 struct ThreadEntry {
     tid: AtomicU64,
@@ -86,7 +86,7 @@ impl Shared {
         for place in &self.threads {
             let tid = u32::try_from(place.tid.load(Ordering::Acquire)).unwrap_or(0);
             let start = place.start.load(Ordering::Acquire);
-            if tid > 1 && start_of(tid) == Some(start) {
+            if tid > 1 && start_of(tid).is_some_and(|of_this| start == 0 || of_this == start) {
                 found = true;
                 raw::kill(tid, libc::SIGKILL);
             }
@@ -170,9 +170,20 @@ impl Guard {
         &self.shared.threads[(tid % PLACES) as usize]
     }
 
-    fn record(&self, tid: u32) {
+    /// Records a thread whose call will be served soon, without its start time: to read it takes long.
+    pub(crate) fn announce(&self, tid: u32) {
         let place = self.place(tid);
         if place.tid.load(Ordering::Relaxed) != u64::from(tid) {
+            place.tid.store(0, Ordering::Release);
+            place.start.store(0, Ordering::Release);
+            place.tid.store(tid.into(), Ordering::Release);
+        }
+    }
+
+    fn record(&self, tid: u32) {
+        let place = self.place(tid);
+        let is_known = place.tid.load(Ordering::Relaxed) == u64::from(tid);
+        if !is_known || place.start.load(Ordering::Relaxed) == 0 {
             place.tid.store(0, Ordering::Release);
             if let Some(start) = start_of(tid) {
                 place.start.store(start, Ordering::Release);
@@ -339,11 +350,12 @@ mod tests {
     #[test]
     fn programs_end_with_the_pipe_and_not_with_the_guard() {
         let _alone = crate::kernel::alone();
-        let (mut known, mut other) = (sleeper(), sleeper());
+        let (mut known, mut announced, mut other) = (sleeper(), sleeper(), sleeper());
         let guard = Guard::new().expect("a guard");
         guard.add(other.id(), true, 1);
         assert!(guard.process.get().is_none(), "the kernel ends the first");
         guard.add(known.id(), false, 2);
+        guard.announce(announced.id());
         // Makes the entry look as if another thread had this id before.
         let place = guard.place(other.id());
         place.start.fetch_add(1, Ordering::Relaxed);
@@ -351,8 +363,10 @@ mod tests {
         let process = guard.process.get().expect("it was started");
         let (pid, writer) = lock(process).take().expect("it runs");
         drop(writer);
-        let status = known.wait().expect("it has ended");
-        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        for ended in [&mut known, &mut announced] {
+            let status = ended.wait().expect("it has ended");
+            assert_eq!(status.signal(), Some(libc::SIGKILL));
+        }
         await_child(pid);
         assert!(other.try_wait().expect("a child").is_none());
         let guard = Guard::new().expect("a guard");
@@ -407,7 +421,11 @@ mod tests {
         let tid = std::process::id();
         let guard = Guard::new().expect("a guard");
         let place = guard.place(tid);
+        guard.announce(tid);
+        assert_eq!(place.start.load(Ordering::Relaxed), 0);
         guard.add(tid, true, 1);
+        assert_eq!(Some(place.start.load(Ordering::Relaxed)), start_of(tid));
+        guard.announce(tid);
         let start = place.start.fetch_add(1, Ordering::Relaxed);
         guard.remove(tid + PLACES);
         assert_eq!(place.tid.load(Ordering::Relaxed), u64::from(tid));

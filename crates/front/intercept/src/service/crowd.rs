@@ -3,7 +3,8 @@
 //! The kernel hands calls over in their order of arrival. If a program makes many long calls, such as polls of many
 //! files by many threads, every other call would wait for all of them. So the receiver, after a long call, takes all
 //! calls that have arrived, and chooses the next: each process has its turn, and ioctls, by which programs get their
-//! frames in time, come before other calls.
+//! frames in time, come before other calls. While hundreds of programs start, it takes many milliseconds to receive
+//! their calls, so the receiver stops when an ioctl has waited for a millisecond, and receives the rest later.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use crate::process::Notif;
 pub(crate) const LONG: Duration = Duration::from_micros(200);
 /// Maximum number of calls in the crowd. Further ones wait in the kernel.
 const MAX_CALLS: usize = 4096;
+/// While an ioctl waits in the crowd, the receiver takes further calls for at most this long.
+const MAX_IOCTL_DELAY: Duration = Duration::from_millis(1);
 /// Number of ioctls that are served before another call, if one waits.
 const IOCTLS_IN_A_ROW: usize = 16;
 
@@ -74,8 +77,10 @@ impl<T> Default for Crowd<T> {
 }
 
 impl<T> Crowd<T> {
-    pub(crate) fn has_room(&self) -> bool {
-        self.len < MAX_CALLS
+    /// Returns whether the receiver should take a further call before it serves one. It has taken calls for `elapsed`.
+    pub(crate) fn wants_more(&self, elapsed: Duration) -> bool {
+        let has_ioctl = !self.ioctls.order.is_empty();
+        self.len < MAX_CALLS && (!has_ioctl || elapsed < MAX_IOCTL_DELAY)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -126,7 +131,7 @@ mod tests {
         crowd.add(2, libc::SYS_ppoll, 11);
         crowd.add(3, libc::SYS_ppoll, 20);
         assert_eq!(served(&mut crowd), [0, 10, 20, 1, 11, 2]);
-        assert!(crowd.is_empty() && crowd.has_room());
+        assert!(crowd.is_empty() && crowd.wants_more(MAX_IOCTL_DELAY));
     }
 
     #[test]
@@ -144,7 +149,18 @@ mod tests {
     fn the_crowd_has_a_limit() {
         let mut crowd = Crowd::default();
         (0..MAX_CALLS as u32).for_each(|call| crowd.add(call, libc::SYS_ioctl, call));
-        assert!(!crowd.has_room());
-        assert!(crowd.next().is_some() && crowd.has_room());
+        assert!(!crowd.wants_more(Duration::ZERO));
+        assert!(crowd.next().is_some() && crowd.wants_more(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_ioctl_does_not_wait_until_all_calls_are_received() {
+        let mut crowd = Crowd::default();
+        crowd.add(1, libc::SYS_openat, 0);
+        assert!(crowd.wants_more(MAX_IOCTL_DELAY));
+        crowd.add(2, libc::SYS_ioctl, 1);
+        assert!(crowd.wants_more(Duration::ZERO) && !crowd.wants_more(MAX_IOCTL_DELAY));
+        assert_eq!(crowd.next(), Some(1));
+        assert!(crowd.wants_more(MAX_IOCTL_DELAY));
     }
 }

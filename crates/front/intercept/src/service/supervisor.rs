@@ -269,6 +269,8 @@ impl<'a> Supervisor<'a> {
                 None => continue,
             };
             let begun = Instant::now();
+            let before = self.received.fetch_add(1, Ordering::Relaxed);
+            (self.host.guard).add(n.tid, n.tid == self.main, before + 1);
             if self.pool.step_in(&n) {
                 self.host.wake_clock();
             }
@@ -306,8 +308,6 @@ impl<'a> Supervisor<'a> {
         };
         match received {
             Ok(n) => {
-                let before = self.received.fetch_add(1, Ordering::Relaxed);
-                (self.host.guard).add(n.tid, n.tid == self.main, before + 1);
                 return Some(n);
             }
             Err(Errno(libc::ENOENT)) if listener.is_over() && !self.pool.is_closing() => {
@@ -319,13 +319,18 @@ impl<'a> Supervisor<'a> {
         None
     }
 
-    /// Receives the calls that have arrived. Returns whether any wait in the crowd now.
+    /// Receives the calls that have arrived, as many as the crowd wants. Returns whether any wait there now.
     fn receive_crowd(&self) -> bool {
         let mut crowd = lock(&self.crowd);
+        let begun = Instant::now();
         let has_more = || self.host.listener.look(Some(Duration::ZERO)) & libc::POLLIN != 0;
-        while crowd.has_room() && has_more() {
+        while crowd.wants_more(begun.elapsed()) && has_more() {
             if let Some(n) = self.receive_one(None) {
-                crowd.add(self.host.pid_of(n.tid), n.nr, n);
+                self.host.guard.announce(n.tid);
+                // To find out the process of a new thread would delay the other calls, and is done when this one is
+                // served.
+                let pid = self.host.procs.process_of(n.tid).unwrap_or(n.tid);
+                crowd.add(pid, n.nr, n);
             }
         }
         !crowd.is_empty()
