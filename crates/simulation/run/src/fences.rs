@@ -1,7 +1,7 @@
 //! Fences of a run: which devices wait for them, and which accesses should have waited.
 
 use crate::deadlock::Deadlocks;
-use crate::ear::Early;
+use crate::observer::Early;
 use crate::{Run, summary};
 use vb3_dmabuf::fence::{Owner, Usage};
 use vb3_report::EarlyAccess;

@@ -224,7 +224,7 @@ impl Run {
     }
 
     fn note_missed_syncs(&mut self) {
-        for missed in self.memory.host().take() {
+        for missed in self.memory.host().take_missed() {
             let place = summary::place(&self.nodes, missed.memory);
             let place = self.history.name(missed.memory, place);
             self.report.miss_sync(summary::missing(place, missed));

@@ -1,6 +1,6 @@
 //! The memory of the run: one machine, its mapping layer and its planes.
 
-use crate::ear::Ear;
+use crate::observer::RunObserver;
 use std::ops::Range;
 use vb3_dma::{DmaAddr, Mapper};
 use vb3_machine::Machine;
@@ -13,7 +13,7 @@ use vb3_v4l2::{
 const CHUNK: usize = 64 << 10;
 
 /// All plane memory of a run.
-pub(super) type RunMemory = Planes<Mapper<Machine>, Ear>;
+pub(super) type RunMemory = Planes<Mapper<Machine>, RunObserver>;
 
 /// The memory of one buffer.
 pub(super) type Shared =

@@ -3,10 +3,10 @@
 //! The solver, `vb3_machine::solve`, knows neither machines nor nodes. This module converts the machine's
 //! limits to the solver's needs, and the machine's memory to heaps.
 
-use crate::ear::RefusedImport;
 use crate::memory::RunMemory;
 use crate::needs::Wants;
 use crate::node::Node;
+use crate::observer::RefusedImport;
 use crate::placer::{self, Area, runs};
 use vb3_devices::spec::Allocator;
 use vb3_dma::{Coherency, Constraint, DmaOps as _, Platform as _, Segment};

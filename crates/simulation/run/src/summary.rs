@@ -1,8 +1,8 @@
 //! Collects what devices and memory did, for the report.
 
-use crate::ear::Missed;
 use crate::memory::RunMemory;
 use crate::node::Node;
+use crate::observer::Missed;
 use vb3_devices::spec::Allocator;
 use vb3_dma::DmaOps as _;
 use vb3_dma::SyncFor;

@@ -82,15 +82,15 @@ impl Counters {
 /// Counts the work for each device. Records missing syncs, early accesses and the last refused import. Also tells the
 /// planes how many bytes of a memory are stale.
 #[derive(Debug, Default)]
-pub(super) struct Ear {
+pub(super) struct RunObserver {
     counters: RefCell<BTreeMap<Device, Counters>>,
     missed: RefCell<Vec<Missed>>,
-    /// Early accesses, with their numbers.
+    /// Early accesses, each with how often it happened.
     early: RefCell<Vec<(Early, u64)>>,
     refused: Cell<Option<RefusedImport>>,
 }
 
-impl Ear {
+impl RunObserver {
     /// Returns the counters of a device.
     pub(super) fn counters(&self, dev: Device) -> Counters {
         let all = self.counters.borrow();
@@ -110,11 +110,11 @@ impl Ear {
     }
 
     /// Takes the missing syncs since the last call.
-    pub(super) fn take(&self) -> Vec<Missed> {
+    pub(super) fn take_missed(&self) -> Vec<Missed> {
         self.missed.take()
     }
 
-    /// Takes the early accesses since the last call, each with its number.
+    /// Takes the early accesses since the last call, each with how often it happened.
     pub(super) fn take_early(&self) -> Vec<(Early, u64)> {
         self.early.take()
     }
@@ -125,7 +125,7 @@ impl Ear {
     }
 }
 
-impl Observer<Mapper<Machine>> for Ear {
+impl Observer<Mapper<Machine>> for RunObserver {
     fn synced(&self, dev: Device, sync: SyncFor) {
         self.add(dev, 1, |c| match sync {
             SyncFor::Device => &mut c.syncs_for_device,
