@@ -83,7 +83,7 @@ impl Staging {
 
     /// Returns what devices have written to memory since the program gave it to them, and its address.
     pub(super) fn take_out(&mut self, (owner, addr, len): Place) -> Option<(u64, Bytes)> {
-        let staged = self.known.get(&(owner, addr, len))?.0.upgrade()?;
+        let staged = self.live((owner, addr, len))?;
         let mut contents = staged.contents();
         let written = contents.written.take()?;
         let [_, copied] = &mut self.copied;
@@ -92,19 +92,23 @@ impl Staging {
         Some((at, Bytes::Shared(Arc::clone(&contents.bytes), written)))
     }
 
-    /// Drops what devices have written to memory since the program gave it to them.
+    /// Drops what devices have written to memory since the program gave it to them, so that the memory's next QBUF
+    /// passes all of the program's bytes.
     pub(super) fn discard(&self, place: Place) {
-        if let Some(staged) = self
-            .known
-            .get(&place)
-            .and_then(|(known, _)| known.upgrade())
-        {
+        if let Some(staged) = self.live(place) {
             staged.contents().written = None;
         }
     }
 
-    /// Drops what devices have written to memory that no open file has queued any more, because `file` is closed. A
-    /// device that could not be kept from the memory still has it, and its bytes must not come back later.
+    /// Returns the memory at a place, if a device has it.
+    fn live(&self, place: Place) -> Option<Arc<Staged>> {
+        let (staged, _) = self.known.get(&place)?;
+        staged.upgrade()
+    }
+
+    /// Notes that `file` is closed. If no other open file has queued a memory, drops what devices have written to it. A
+    /// device may still have the memory, if its unmap failed. What this device has written must not replace the bytes
+    /// that the program passes by a later QBUF.
     pub(super) fn close(&mut self, file: FileId) {
         for (staged, by) in self.known.values_mut() {
             by.retain(|other| *other != file);
