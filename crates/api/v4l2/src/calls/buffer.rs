@@ -167,9 +167,9 @@ where
         if on && stream.starts_empty && !stream.queue.is_busy() {
             return Ok(());
         }
-        let places = match on {
+        let dropped = match on {
             true => Vec::new(),
-            false => self.user_places(run, flow)?,
+            false => self.held_user_memory(run, flow)?,
         };
         let done = self.in_session(run.mem, flow, |mut queue| match on {
             true => queue.streamon(),
@@ -178,7 +178,7 @@ where
         self.stream_mut(flow)?.update_owner(run.cx.file);
         self.wake = true;
         done?;
-        for (addr, len_bytes) in places {
+        for (addr, len_bytes) in dropped {
             run.program.discard(addr, len_bytes);
         }
         // A STREAMOFF ends a drain, even one that still waits for fences.
@@ -195,24 +195,20 @@ where
     }
 
     /// Returns the program's own memory that a CAPTURE queue holds: addresses and lengths in bytes.
-    fn user_places(&mut self, run: &Run<'_, M>, flow: Flow) -> Result<Vec<(u64, u64)>, Error> {
+    fn held_user_memory(&mut self, run: &Run<'_, M>, flow: Flow) -> Result<Vec<(u64, u64)>, Error> {
+        let mut held = Vec::new();
         let queue = &self.stream(flow)?.queue;
-        let count = queue.config().max_num_buffers;
-        let is_user = flow == Flow::Capture && queue.memory() == Some(Memory::UserPtr);
-        if !is_user {
-            return Ok(Vec::new());
+        if flow != Flow::Capture || queue.memory() != Some(Memory::UserPtr) {
+            return Ok(held);
         }
-        let infos = self.in_session(run.mem, flow, |mut queue| {
+        let count = queue.config().max_num_buffers;
+        self.in_session(run.mem, flow, |mut queue| {
             let infos = (0..count).filter_map(|index| queue.querybuf(index).ok());
-            let held = infos.filter(|info| info.state != BufferState::Dequeued);
-            held.collect::<Vec<_>>()
+            for info in infos.filter(|info| info.state != BufferState::Dequeued) {
+                held.extend(user_memory(&info));
+            }
         })?;
-        let planes = infos.iter().flat_map(|info| info.planes.iter().flatten());
-        let places = planes.filter_map(|plane| match plane.cookie {
-            PlaneLocation::UserPtr(addr) => Some((addr, plane.length_bytes)),
-            _ => None,
-        });
-        Ok(places.collect())
+        Ok(held)
     }
 
     fn query_buf(&mut self, run: &mut Run<'_, M>, user: &UserBuffer) -> Result<BufferInfo, Error> {
@@ -301,10 +297,8 @@ where
         })? {
             Ok(info) => {
                 self.wake = true;
-                for plane in info.planes.iter().flatten() {
-                    if let PlaneLocation::UserPtr(addr) = plane.cookie {
-                        run.program.give_back(addr, plane.length_bytes);
-                    }
+                for (addr, len_bytes) in user_memory(&info) {
+                    run.program.give_back(addr, len_bytes);
                 }
                 Ok(Some(info))
             }
@@ -375,4 +369,13 @@ fn coherency_flag(coherency: Coherency) -> u32 {
         Coherency::Coherent => 0,
         Coherency::NonCoherent => sys::V4L2_MEMORY_FLAG_NON_COHERENT,
     }
+}
+
+/// Returns the program's own memory in a buffer's planes: addresses and lengths in bytes.
+fn user_memory(info: &BufferInfo) -> impl Iterator<Item = (u64, u64)> {
+    let planes = info.planes.iter().flatten();
+    planes.filter_map(|plane| match plane.cookie {
+        PlaneLocation::UserPtr(addr) => Some((addr, plane.length_bytes)),
+        _ => None,
+    })
 }
