@@ -521,15 +521,17 @@ fn manual_exposure_multiplies_gain() {
 
 /// Waits on the camera's descriptor, as a host does.
 fn wait(camera: &Camera<u32>) {
+    let fd = camera.wake_fd();
+    await_readable(&fd.expect("a camera without a picture has a descriptor"));
+}
+
+fn await_readable(fd: &WakeFd<'_>) {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let fd = camera
-        .wake_fd()
-        .expect("a camera without a picture has a descriptor");
     let limit = Timespec {
         tv_sec: 60,
         tv_nsec: 0,
     };
-    let woken = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&limit));
+    let woken = poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&limit));
     assert_eq!(woken, Ok(1), "no wake-up within a minute");
 }
 

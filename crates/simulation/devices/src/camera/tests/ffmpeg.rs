@@ -277,7 +277,7 @@ fn hanging_next_source_does_not_stop_the_current_one() {
         let next_ns = bench.device.next_tick().expect("the next look");
         assert_eq!(next_ns, now_ns + 10_000_000, "an interval later");
         now_ns = next_ns;
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        await_readable(&bench.device.engine.source.wake_fd().expect("a clip"));
     }
     assert!(!bench.take().expect("a frame").error);
     bench.stop();
