@@ -9,7 +9,7 @@ use vb3_dma::{DmaOps, SyncFor};
 /// The events of sharing. Every method has a default; `()` observes nothing.
 ///
 /// Queues share one observer, so its methods take `&self`. An observer that counts needs its own atomics or
-/// lock, and can so decide how queues on several threads share it.
+/// lock.
 ///
 /// # Context
 /// Called by the thread that called this crate. A method must not call this crate.

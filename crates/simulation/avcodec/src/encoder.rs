@@ -42,7 +42,8 @@ fn settings(kind: Kind, config: &Config) -> Option<Settings> {
     })
 }
 
-/// Returns the new bitrate if it alone differs between two set-ups, and the library can change it within a stream.
+/// Returns the bitrate of `now` if the two set-ups differ in nothing else, and the encoder's library can change the
+/// bitrate within a stream; otherwise `None`.
 fn new_bitrate(now: &Config, before: &Config) -> Option<u32> {
     let (Config::H264Encoder(now), Config::H264Encoder(before)) = (now, before) else {
         return None;

@@ -89,7 +89,8 @@ impl Library {
     }
 }
 
-/// As [`serve_stdin_with`](crate::serve_stdin_with), after printing the library's list of codecs and closing standard output.
+/// Prints the library's list of codecs, closes standard output, and then serves as
+/// [`serve_stdin_with`](crate::serve_stdin_with) does.
 #[must_use]
 pub fn list_and_serve_stdin(library: &Library, make: MakeCodec) -> ExitCode {
     let mut out = std::io::stdout();

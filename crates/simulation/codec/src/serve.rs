@@ -103,7 +103,8 @@ fn serve_with(socket: OwnedFd, make: MakeCodec) -> ExitCode {
     run(Socket::new(socket), true, make)
 }
 
-/// As [`serve_stdin`](crate::serve_stdin), on another socket, in a process that also does other work, and so gets no limits.
+/// Serves as [`serve_stdin`](crate::serve_stdin) does, but on another socket. The process also does other work, so it
+/// gets no limits.
 pub(crate) fn serve_here(socket: OwnedFd, make: MakeCodec) {
     run(Socket::new(socket), false, make);
 }

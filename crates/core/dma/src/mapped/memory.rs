@@ -22,7 +22,8 @@ mod sealed {
         Freed,
     }
 
-    /// Memory that a mapping holds: a [`Mappable`](super::Mappable), or [`InRuns`](super::InRuns) of one.
+    /// Memory that a mapping holds until it ends: a type that implements [`Mappable`](super::Mappable), or
+    /// [`InRuns`](super::InRuns) around a value of such a type.
     pub trait Held<P: Platform> {
         /// Whether the memory's owner may reuse it as soon as the mapping ends.
         const IS_RAW: bool = false;

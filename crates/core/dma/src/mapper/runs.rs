@@ -35,9 +35,11 @@ pub(super) fn room<T>(len: usize) -> Result<Vec<T>, Error> {
 /// Maximum number of attempts of [`with_room`].
 const MAX_ROUNDS: usize = 16;
 
-/// Calls `take` with a locked value until it returns something. After each failure, makes the value's list longer.
-/// Allocates without holding the lock. Other contexts may use the new room first, so the number of attempts is limited.
-/// Fails with `NoMemory`, or with `Busy` after the last attempt.
+/// Calls `take` with the value behind a lock. `take` returns `None` if the value's list, which `list` names, is full;
+/// then this makes the list longer, and calls `take` again. The memory for a longer list is allocated while the lock is
+/// free, so other threads may fill the longer list before `take` is called. Therefore the number of attempts is limited.
+///
+/// Fails with `NoMemory` if there is no memory for a longer list, and with `Busy` after the last attempt.
 pub(super) fn with_room<L: Locks, S, T, R>(
     lock: &L::Lock<S>,
     list: impl Fn(&mut S) -> &mut Vec<T>,

@@ -78,7 +78,7 @@ pub trait Parser {
         None
     }
 
-    /// Drops the bytes not yet returned.
+    /// Drops the received bytes that no returned access unit contains.
     fn clear(&mut self);
 
     /// Returns whether a picture may consist of two units, one for each field.
@@ -260,7 +260,7 @@ impl<S: Syntax> Units<S> {
         self.bytes.extend_from_slice(data);
     }
 
-    /// Drops the bytes not yet returned.
+    /// Drops the received bytes that no returned access unit contains.
     fn clear(&mut self) {
         *self = Self::default();
     }
