@@ -239,7 +239,7 @@ impl Bench {
             }
             Step::Time { ms, jobs } => self.time(ms, jobs),
         }
-        let _ = self.run.take_changed();
+        self.run.take_changed(&mut Vec::new());
     }
 
     fn judge(&self, outcome: CallOutcome, blocking: bool, what: &str) {

@@ -190,8 +190,8 @@ pub trait Devices: Send {
         let _ = count;
     }
 
-    /// Returns files whose poll state or pending calls may have changed since the last query.
-    fn take_changed(&mut self) -> Vec<FileId>;
+    /// Adds to `files` those whose poll state or pending calls may have changed since the last query.
+    fn take_changed(&mut self, files: &mut Vec<FileId>);
 }
 
 /// The part of devices that only processes need: files that the kernel knows by their inode, mappings, and the

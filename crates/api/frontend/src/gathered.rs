@@ -105,6 +105,7 @@ impl Gathered {
     pub fn clear(&mut self) {
         if let Some(part) = self.parts.pop() {
             self.bytes = part.bytes;
+            self.bytes.clear();
         }
         self.parts.clear();
         self.descriptors.clear();

@@ -46,9 +46,7 @@ impl Devices for Plain {
     fn wake_fds(&self) -> Vec<WakeFd<'_>> {
         Vec::new()
     }
-    fn take_changed(&mut self) -> Vec<FileId> {
-        Vec::new()
-    }
+    fn take_changed(&mut self, _: &mut Vec<FileId>) {}
 }
 
 impl ProcessFiles for Plain {

@@ -8,16 +8,10 @@ use crate::refusal::{Refusal, Refusals};
 use crate::request;
 use crate::requests::Scope;
 use crate::stream::Stream;
-use crate::{Error, Flow, Planarity, VideoDriver, sys};
+use crate::{Error, Flow, Planarity, VideoDriver, sys, with_queue_driver};
 use std::collections::BTreeMap;
 use vb3_plane::MemOps;
-use vb3_queue::{Driver, Queue, Session};
-
-/// A queue, and the driver's interface for this queue.
-pub(crate) type Parts<'a, M> = (
-    &'a mut Stream<M>,
-    Box<dyn Driver<Cookie = <M as MemOps>::Cookie> + 'a>,
-);
+use vb3_queue::{Queue, Session};
 
 /// A driver with its queues.
 ///
@@ -122,20 +116,8 @@ where
         self.streams[flow.index()].as_ref().ok_or(Error::Invalid)
     }
 
-    /// Returns a queue with its driver. EINVAL if there is no such queue.
-    pub(crate) fn parts(&mut self, flow: Flow) -> Result<Parts<'_, M>, Error> {
-        let stream = &mut self.streams[flow.index()];
-        let stream = stream.as_mut().ok_or(Error::Invalid)?;
-        let driver = self.driver.queue_driver(flow);
-        if !stream.offers_requests() {
-            return Ok((stream, driver));
-        }
-        let gate = &mut self.gate;
-        Ok((stream, Box::new(GateDriver { gate, driver })))
-    }
-
     pub(crate) fn stream_mut(&mut self, flow: Flow) -> Result<&mut Stream<M>, Error> {
-        Ok(self.parts(flow)?.0)
+        self.streams[flow.index()].as_mut().ok_or(Error::Invalid)
     }
 
     /// Calls `act` with a session of a queue. EINVAL if there is no such queue.
@@ -145,8 +127,15 @@ where
         flow: Flow,
         act: impl FnOnce(Session<'_, M>) -> T,
     ) -> Result<T, Error> {
-        let (stream, mut driver) = self.parts(flow)?;
-        Ok(act(stream.queue.session(mem, &mut *driver)))
+        let stream = &mut self.streams[flow.index()];
+        let stream = stream.as_mut().ok_or(Error::Invalid)?;
+        let gate = stream.offers_requests().then_some(&mut self.gate);
+        let queue = &mut stream.queue;
+        let done = with_queue_driver(&mut self.driver, flow, |driver| match gate {
+            Some(gate) => act(queue.session(mem, &mut GateDriver { gate, driver })),
+            None => act(queue.session(mem, driver)),
+        });
+        done.ok_or(Error::Invalid)
     }
 
     /// Iterates over the queues.

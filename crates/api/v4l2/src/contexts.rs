@@ -212,10 +212,13 @@ where
         self.progress[flow.index()]
     }
 
-    /// Returns files whose poll states or waiting calls may have changed since this method was last called.
-    pub(crate) fn take_woken(&mut self) -> BTreeSet<FileHandle> {
+    /// Calls `each` with files whose poll states or waiting calls may have changed since this method was last called.
+    pub(crate) fn take_woken(&mut self, mut each: impl FnMut(FileHandle)) {
         self.update_sums();
-        core::mem::take(&mut self.woken)
+        // Unlike a new set, an emptied one need not be allocated again.
+        while let Some(file) = self.woken.pop_first() {
+            each(file);
+        }
     }
 
     /// Returns the refusals since this method was last called, at most 256.

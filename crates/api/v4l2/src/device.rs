@@ -12,7 +12,7 @@ use crate::request::{self, Call};
 use crate::requests::{Requests, Scope};
 use crate::stream::Stream;
 use crate::{Bus, Error, Flow, Planarity, Program, Statistics, VideoDriver};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use vb3_plane::MemOps;
 use vb3_queue::{Direction, Memory};
 
@@ -77,15 +77,6 @@ pub struct Interest {
     pub format_calls: u64,
     /// Calls that allocate buffers, including read() and write().
     pub buffer_calls: u64,
-}
-
-/// Files and requests whose poll states or waiting calls may have changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Woken {
-    /// Files of the device.
-    pub files: BTreeSet<FileHandle>,
-    /// Whether any media request of the device has changed.
-    pub requests: bool,
 }
 
 impl<M: MemOps, D> core::fmt::Debug for VideoDevice<M, D> {
@@ -276,11 +267,15 @@ where
         self.contexts.take_refusals()
     }
 
-    /// Returns which files may have changed since this method was last called, and whether media requests may have.
-    pub fn take_woken(&mut self) -> Woken {
-        let files = self.contexts.take_woken();
-        let requests = self.requests.take_wake() | !files.is_empty();
-        Woken { files, requests }
+    /// Calls `each` with every file whose poll state or waiting calls may have changed since this method was last
+    /// called. Returns whether those of any media request of the device may have.
+    pub fn take_woken(&mut self, mut each: impl FnMut(FileHandle)) -> bool {
+        let mut is_any = false;
+        self.contexts.take_woken(|file| {
+            is_any = true;
+            each(file);
+        });
+        self.requests.take_wake() | is_any
     }
 
     /// Returns the context of a file.

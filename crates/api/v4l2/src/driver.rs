@@ -185,8 +185,12 @@ pub trait VideoDriver {
     /// Returns whether the device's buffer types are single- or multi-planar.
     fn planarity(&self) -> Planarity;
 
-    /// Returns the driver of one queue, for one call.
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = Self::Cookie> + '_>;
+    /// Calls `act` once, with the driver of one queue. [`with_queue_driver`] also returns what `act` returns.
+    fn with_queue_driver(
+        &mut self,
+        flow: Flow,
+        act: &mut dyn FnMut(&mut dyn Driver<Cookie = Self::Cookie>),
+    );
 
     /// Returns whether STREAMOFF of a queue can take all its buffers back now.
     ///
@@ -420,4 +424,19 @@ pub trait VideoDriver {
     fn statistics(&self) -> Statistics {
         Statistics::default()
     }
+}
+
+/// Calls `act` with the driver of one queue, and returns its result. `None` if the device did not call `act`.
+pub fn with_queue_driver<D: VideoDriver + ?Sized, T>(
+    device: &mut D,
+    flow: Flow,
+    act: impl FnOnce(&mut dyn Driver<Cookie = D::Cookie>) -> T,
+) -> Option<T> {
+    let (mut act, mut done) = (Some(act), None);
+    device.with_queue_driver(flow, &mut |driver| {
+        if let Some(act) = act.take() {
+            done = Some(act(driver));
+        }
+    });
+    done
 }

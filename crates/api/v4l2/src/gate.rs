@@ -8,7 +8,7 @@
 use crate::context::Context;
 use crate::requests::Requests;
 use crate::stream::Stream;
-use crate::{Flow, VideoDriver};
+use crate::{Flow, VideoDriver, with_queue_driver};
 use std::collections::VecDeque;
 use vb3_plane::MemOps;
 use vb3_queue::{
@@ -44,7 +44,7 @@ impl<C> Gate<C> {
 /// A queue's driver, which gets buffers of media requests only through the gate.
 pub(crate) struct GateDriver<'a, C> {
     pub(crate) gate: &'a mut Gate<C>,
-    pub(crate) driver: Box<dyn Driver<Cookie = C> + 'a>,
+    pub(crate) driver: &'a mut dyn Driver<Cookie = C>,
 }
 
 impl<C> Driver for GateDriver<'_, C> {
@@ -128,7 +128,9 @@ where
                 }
             }
             self.gate.out = Some(id);
-            self.driver.queue_driver(Flow::Output).buf_queue(token);
+            with_queue_driver(&mut self.driver, Flow::Output, |driver| {
+                driver.buf_queue(token)
+            });
             return;
         }
     }

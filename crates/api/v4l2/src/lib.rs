@@ -47,8 +47,10 @@ pub use codec::{Command, CommandSet};
 pub use context::Context;
 pub use contexts::FlowProgress;
 pub use control::{CompoundType, ControlFlags, ControlKind, ControlSpec, ControlValue, Master};
-pub use device::{DeviceStatistics, Interest, Opener, VideoDevice, Woken};
-pub use driver::{FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter};
+pub use device::{DeviceStatistics, Interest, Opener, VideoDevice};
+pub use driver::{
+    FormatFlags, Identity, Port, QueuePolicy, Role, VideoDriver, Waiter, with_queue_driver,
+};
 pub use error::Error;
 pub use file::FileHandle;
 pub use flow::Flow;

@@ -269,7 +269,9 @@ impl Shared {
     }
 
     fn ring_bells(&self, devices: &mut dyn Devices, held: &Held) {
-        for file in devices.take_changed() {
+        let mut changed = Vec::new();
+        devices.take_changed(&mut changed);
+        for file in changed {
             let node = held.files.get(&file);
             if let Some(bell) = node.and_then(|(node, _)| self.bells.get(node)) {
                 bell.ring();

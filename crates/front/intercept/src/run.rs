@@ -97,6 +97,7 @@ pub fn run(
         monitors: Monitors::default(),
         may_have_closed: true,
         hotplug: Vec::new(),
+        changed: Vec::new(),
     };
     let supervisor = Supervisor {
         run: RunLock::new(server),

@@ -132,7 +132,7 @@ impl<C: Send + 'static> Device<C> {
 /// It also records, in the plan and in the host's events, that streams start or stop.
 struct Faulty<'a, C> {
     flow: Flow,
-    inner: Box<dyn Driver<Cookie = C> + 'a>,
+    inner: &'a mut dyn Driver<Cookie = C>,
     inject: &'a mut Inject,
     plan: Option<&'a mut Plan<C>>,
     events: Option<&'a mut Vec<DeviceEvent>>,
@@ -229,21 +229,24 @@ impl<C: 'static> VideoDriver for Device<C> {
         fn statistics(&self) -> Statistics;
     }
 
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
+    fn with_queue_driver(&mut self, flow: Flow, act: &mut dyn FnMut(&mut dyn Driver<Cookie = C>)) {
         if self.plan.is_some() {
             self.follow_source();
         }
-        let inner = self.inner.queue_driver(flow);
         if !self.inject.offered && self.plan.is_none() && self.events.is_none() {
-            return inner;
+            return self.inner.with_queue_driver(flow, act);
         }
-        Box::new(Faulty {
-            flow,
-            inner,
-            inject: &mut self.inject,
-            plan: self.plan.as_mut(),
-            events: self.events.as_mut(),
-        })
+        let (inject, mut plan, mut events) =
+            (&mut self.inject, self.plan.as_mut(), self.events.as_mut());
+        self.inner.with_queue_driver(flow, &mut |inner| {
+            act(&mut Faulty {
+                flow,
+                inner,
+                inject,
+                plan: plan.as_deref_mut(),
+                events: events.as_deref_mut(),
+            });
+        });
     }
 
     fn format(&self, flow: Flow) -> Format {

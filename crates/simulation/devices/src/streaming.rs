@@ -520,8 +520,8 @@ impl<E: Engine<C>, C> VideoDriver for StreamingDevice<E, E::Formats, C> {
         fn wake_fd(&self) -> Option<WakeFd<'_>>;
     }
 
-    fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(self)
+    fn with_queue_driver(&mut self, _: Flow, act: &mut dyn FnMut(&mut dyn Driver<Cookie = C>)) {
+        act(self);
     }
 
     fn planarity(&self) -> Planarity {

@@ -427,7 +427,7 @@ impl<D: DerefMut<Target: Backend> + Send> Devices for Traced<D> {
         fn continue_work(&mut self, is_wanted: &dyn Fn() -> bool);
         fn wake_fds(&self) -> Vec<WakeFd<'_>>;
         fn hotplug_shown(&mut self, count: usize);
-        fn take_changed(&mut self) -> Vec<FileId>;
+        fn take_changed(&mut self, files: &mut Vec<FileId>);
     }
 
     fn open(&mut self, node: NodeId, flags: i32, origin: Origin) -> Result<FileId, Errno> {

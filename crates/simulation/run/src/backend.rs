@@ -121,10 +121,8 @@ impl Devices for Run {
         self.answer_control();
     }
 
-    fn take_changed(&mut self) -> Vec<FileId> {
-        std::mem::take(&mut self.waits.changed)
-            .into_iter()
-            .collect()
+    fn take_changed(&mut self, files: &mut Vec<FileId>) {
+        self.waits.take_changed(files);
     }
 }
 

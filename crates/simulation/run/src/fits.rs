@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::summary::queue_name;
 use vb3_dma::{Direction, Reason};
 use vb3_plane::{Coherency, MemOps as _};
-use vb3_v4l2::{Flow, VideoDriver as _};
+use vb3_v4l2::{Flow, with_queue_driver};
 
 /// How many buffers of a queue fit in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,9 +111,11 @@ fn setup(node: &mut Node, flow: Flow, buffers: u32) -> Option<(Vec<u64>, Bounds)
     let config = context.queue(flow)?.config();
     let (least, max) = (config.min_reqbufs_allocation, config.max_num_buffers);
     let all = config.admission;
-    let mut driver = context.driver_mut().queue_driver(flow);
-    let sizes = driver.queue_setup(None).ok()?.as_slice().to_vec();
-    let wanted = driver.buffer_count(buffers.max(least).min(max)).ok()?;
+    let (sizes, wanted) = with_queue_driver(context.driver_mut(), flow, |driver| {
+        let sizes = driver.queue_setup(None).ok()?.as_slice().to_vec();
+        let wanted = driver.buffer_count(buffers.max(least).min(max)).ok()?;
+        Some((sizes, wanted))
+    })??;
     let wanted = wanted.min(max);
     Some((sizes, Bounds { wanted, least, all }))
 }

@@ -176,11 +176,9 @@ impl Run {
         let (waits, files) = (&mut self.waits, &self.files);
         let (report, memory) = (&mut self.report, &self.memory);
         self.nodes.ask_changed(|at, node| {
-            let woken = node.video.take_woken();
-            let woken_files = woken.files.into_iter();
-            let woken_files = woken_files.filter_map(|handle| files.videos.id(at, handle));
-            waits.changed.extend(woken_files);
-            if woken.requests {
+            let wakes_requests =
+                (node.video).take_woken(|handle| waits.changed.extend(files.videos.id(at, handle)));
+            if wakes_requests {
                 waits.changed.extend(files.media.requests_of(at));
             }
             let news = node.take_news();

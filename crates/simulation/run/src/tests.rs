@@ -300,6 +300,13 @@ impl Bench {
         panic!("no buffer came");
     }
 
+    /// Returns the files that have changed since the last call.
+    fn changed(&mut self) -> Vec<FileId> {
+        let mut files = Vec::new();
+        self.run.take_changed(&mut files);
+        files
+    }
+
     fn close_all(&mut self, files: &[FileId]) {
         for (_, tag) in self.program.given.take() {
             self.run.tag_ended(tag);

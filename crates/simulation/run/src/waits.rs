@@ -34,6 +34,11 @@ impl Waits {
         self.files.remove(&file);
     }
 
+    /// Moves the changed files to `files`. Unlike a new set, the emptied one need not be allocated again.
+    pub(super) fn take_changed(&mut self, files: &mut Vec<FileId>) {
+        files.extend(std::iter::from_fn(|| self.changed.pop_first()));
+    }
+
     /// Returns whether a program waits for time to advance.
     pub(super) fn is_any(&self) -> bool {
         !self.files.is_empty() || self.for_buffers

@@ -396,7 +396,8 @@ impl<'a> Sim<'a> {
 
     /// Checks that a waiting program was woken if its condition holds now.
     fn wake(&mut self) -> Check {
-        let changed = self.run.take_changed();
+        let mut changed = Vec::new();
+        self.run.take_changed(&mut changed);
         self.run.take_buffers_changed();
         self.look_at_screen(&changed)?;
         if let Some(id) = self.ended_waits.drain(..).find(|id| !changed.contains(id)) {

@@ -69,9 +69,7 @@ impl Devices for Doubler {
     fn wake_fds(&self) -> Vec<WakeFd<'_>> {
         Vec::new()
     }
-    fn take_changed(&mut self) -> Vec<FileId> {
-        Vec::new()
-    }
+    fn take_changed(&mut self, _: &mut Vec<FileId>) {}
 }
 
 /// A program with memory from [`WORD`] on, and room for a number of descriptors.

@@ -407,11 +407,11 @@ fn streamoff_waits_while_a_worker_writes() {
     assert_eq!((b.reqbufs(2, MMAP), b.qbuf(0), b.stream(true)), (2, 0, 0));
     b.tick();
     b.device.driver_mut().is_writing = true;
-    b.device.take_woken();
+    woken(&mut b.device);
     assert_eq!(b.stream(false), WAIT);
-    assert!(b.device.take_woken().files.is_empty());
+    assert!(woken(&mut b.device).0.is_empty());
     b.tick();
-    assert_eq!(b.device.take_woken().files, [b.file].into());
+    assert_eq!(woken(&mut b.device).0, [b.file].into());
     assert_eq!(b.stream(false), WAIT, "it is asked again");
     b.nonblocking = true;
     assert_eq!(b.stream(false), 0, "a caller that cannot wait");

@@ -212,8 +212,8 @@ impl VideoDriver for TestDriver {
         !self.is_writing
     }
 
-    fn queue_driver(&mut self, _: Flow) -> Box<dyn Driver<Cookie = u64> + '_> {
-        Box::new(self)
+    fn with_queue_driver(&mut self, _: Flow, act: &mut dyn FnMut(&mut dyn Driver<Cookie = u64>)) {
+        act(self);
     }
 
     fn planarity(&self) -> Planarity {

@@ -232,13 +232,9 @@ fn waiting() {
             WAIT,
             "woken for nothing"
         );
-        b.device.take_woken();
+        woken(&mut b.device);
         b.tick();
-        assert_ne!(
-            b.device.take_woken(),
-            crate::Woken::default(),
-            "a frame wakes"
-        );
+        assert_ne!(woken(&mut b.device), Default::default(), "a frame wakes");
         assert_eq!(b.call_at(b.file, sys::VIDIOC_DQBUF, ARG, true), 0);
 
         assert_eq!(b.dqbuf(), WAIT);
@@ -305,7 +301,7 @@ fn a_broken_device() {
         b.device.driver_mut().broken = true;
         b.device.driver_mut().held.clear();
         b.tick();
-        b.device.take_woken();
+        woken(&mut b.device);
         let events = if b.flow == Flow::Output {
             POLL_OUT
         } else {

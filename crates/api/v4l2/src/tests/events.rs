@@ -95,7 +95,7 @@ fn mode_change_raises_governed_flag_events() {
 fn first_event_has_the_current_state() {
     let mut b = Bench::capture();
     assert_eq!(subscribe(&mut b, None, CTRL, BRIGHTNESS, INITIAL), 0);
-    assert_ne!(b.device.take_woken(), crate::Woken::default());
+    assert_ne!(woken(&mut b.device), Default::default());
     assert_eq!(
         b.device.poll(&mut b.mem, b.file, POLL_PRI, b.now_ns),
         POLL_PRI
@@ -212,9 +212,9 @@ fn callers_can_wait_for_an_event() {
     assert_eq!(subscribe(&mut b, None, sys::V4L2_EVENT_EOS, 0, 0), 0);
     assert_eq!(dequeue(&mut b, None), Err(WAIT));
     b.device.driver_mut().pending.push(DriverEvent::Eos);
-    b.device.take_woken();
+    woken(&mut b.device);
     b.tick();
-    assert_ne!(b.device.take_woken(), crate::Woken::default());
+    assert_ne!(woken(&mut b.device), Default::default());
     assert_eq!(b.call_at(b.file, sys::VIDIOC_DQEVENT, ARG, true), 0);
     b.close();
 }

@@ -120,16 +120,16 @@ fn reads_wait_for_an_unfinished_read() {
         V4l2Outcome::Part(500)
     );
     assert_eq!(read_some(&mut b, 701, None, 1500), V4l2Outcome::Wait);
-    b.device.take_woken();
+    woken(&mut b.device);
     assert_eq!(read_some(&mut b, 700, Some(1500), 0), V4l2Outcome::Done(0));
-    assert_eq!(b.device.take_woken().files, [b.file].into());
+    assert_eq!(woken(&mut b.device).0, [b.file].into());
     assert_eq!(read_some(&mut b, 701, None, 1000), V4l2Outcome::Done(1000));
     // After a call is cancelled, the next one continues where the cancelled one began.
     assert_eq!(read_some(&mut b, 702, None, 1500), V4l2Outcome::Part(1000));
     assert_eq!(read_some(&mut b, 703, None, 1596), V4l2Outcome::Wait);
-    b.device.take_woken();
+    woken(&mut b.device);
     b.device.abandon(b.file, 702);
-    assert_eq!(b.device.take_woken().files, [b.file].into());
+    assert_eq!(woken(&mut b.device).0, [b.file].into());
     assert_eq!(read_some(&mut b, 703, None, 1596), V4l2Outcome::Part(1000));
     assert!(matches!(
         read_some(&mut b, 702, Some(1000), 0),
@@ -149,12 +149,12 @@ fn reads_wait_for_frames() {
     b.nonblocking = false;
     assert_eq!(read(&mut b, 8), WAIT);
     assert_eq!(read(&mut b, 8), EBUSY, "a second reader");
-    b.device.take_woken();
+    woken(&mut b.device);
     assert_eq!(read_by(&mut b, None, ARRAY, 8, true), WAIT);
-    let none = crate::Woken::default();
-    assert_eq!(b.device.take_woken(), none, "a call that waits wakes none");
+    let none = Default::default();
+    assert_eq!(woken(&mut b.device), none, "a call that waits wakes none");
     b.tick();
-    assert_ne!(b.device.take_woken(), none);
+    assert_ne!(woken(&mut b.device), none);
     assert_eq!(read_by(&mut b, None, ARRAY, 8, true), 8);
     b.close();
 }

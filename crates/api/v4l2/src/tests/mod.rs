@@ -23,11 +23,12 @@ mod requests;
 mod subdev;
 
 use crate::bytes::Image;
-use crate::{CallContext, FileHandle, Flow, Planarity, V4l2Outcome, VideoDevice};
+use crate::{CallContext, FileHandle, Flow, Planarity, V4l2Outcome, VideoDevice, VideoDriver};
 pub(crate) use driver::TestDriver;
 pub(crate) use memory::{TestMemory, TestPlane};
 pub(crate) use program::TestProgram;
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use vb3_queue::Direction;
 
 /// Address of the argument structure in the program.
@@ -37,6 +38,19 @@ const ARRAY: u64 = program::BASE + 0x1000;
 
 /// The result of a call: 0, a positive errno, or [`WAIT`].
 const WAIT: i32 = -1;
+
+/// Returns which files may have changed since the last call, and whether media requests may have.
+fn woken<M, D>(device: &mut VideoDevice<M, D>) -> (BTreeSet<FileHandle>, bool)
+where
+    M: vb3_plane::MemOps,
+    D: VideoDriver<Cookie = M::Cookie>,
+{
+    let mut files = BTreeSet::new();
+    let requests = device.take_woken(|file| {
+        files.insert(file);
+    });
+    (files, requests)
+}
 
 /// A device with one program.
 struct Bench {

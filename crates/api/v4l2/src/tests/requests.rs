@@ -2,7 +2,7 @@
 
 use super::{
     ARG, ARRAY, Buf, EACCES, EBADR, EBUSY, EINVAL, ENOMEM, ENOTTY, MMAP, TestDriver, TestMemory,
-    TestPlane, TestProgram, code, get, record,
+    TestPlane, TestProgram, code, get, record, woken,
 };
 use crate::bytes::{Image, field};
 use crate::requests::MAX_REQUESTS;
@@ -52,10 +52,14 @@ impl VideoDriver for Worker {
     fn planarity(&self) -> Planarity {
         Planarity::Single
     }
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = u64> + '_> {
+    fn with_queue_driver(
+        &mut self,
+        flow: Flow,
+        act: &mut dyn FnMut(&mut dyn Driver<Cookie = u64>),
+    ) {
         match flow {
-            Flow::Capture => Box::new(&mut self.capture),
-            Flow::Output => Box::new(&mut self.output),
+            Flow::Capture => act(&mut self.capture),
+            Flow::Output => act(&mut self.output),
         }
     }
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {
@@ -487,7 +491,7 @@ fn closed_files_leave_their_requests() {
     assert_eq!((b.poll(idle), b.poll(queued)), (POLL_ERR, 0));
     assert_eq!(b.go(idle), 0, "with what the other has in it");
     b.device.release(&mut b.mem, two);
-    assert_ne!(b.device.take_woken(), crate::Woken::default());
+    assert_ne!(woken(&mut b.device), Default::default());
     assert_eq!((b.poll(idle), b.poll(queued)), (POLL_PRI, POLL_PRI));
     b.finish();
 }
@@ -662,22 +666,18 @@ fn cancelled_requests_keep_their_controls() {
 fn calls_wake_only_waiters_of_their_queues() {
     let mut b = Bench::new(Requests::Optional);
     let [one, two] = b.files;
-    b.device.take_woken();
+    woken(&mut b.device);
     for flow in [Flow::Output, Flow::Capture] {
         b.stream(one, flow, true);
         assert_eq!(b.qbuf(one, flow, 0, None), 0);
     }
     b.tick();
-    assert_eq!(b.device.take_woken().files, [one].into());
-    assert_eq!(
-        b.device.take_woken(),
-        crate::Woken::default(),
-        "they were told"
-    );
+    assert_eq!(woken(&mut b.device).0, [one].into());
+    assert_eq!(woken(&mut b.device), Default::default(), "they were told");
     b.stream(two, Flow::Output, true);
-    assert_eq!(b.device.take_woken().files, [two].into());
+    assert_eq!(woken(&mut b.device).0, [two].into());
     b.device.release(&mut b.mem, two);
-    assert!(b.device.take_woken().files.is_empty(), "closed");
+    assert!(woken(&mut b.device).0.is_empty(), "closed");
     b.finish();
 }
 
@@ -745,12 +745,12 @@ fn idle_files_are_not_polled_in_each_call() {
         assert_eq!(bench.qbuf(file, flow, 0, None), 0);
     }
     // This examines all contexts that have changed so far, so that they count as unchanged.
-    bench.device.take_woken();
+    woken(&mut bench.device);
     let asked = |bench: &Bench| bench.asked.swap(0, Ordering::Relaxed);
     asked(&bench);
     assert_eq!(bench.device.next_tick(), Some(0));
     bench.tick();
-    bench.device.take_woken();
+    woken(&mut bench.device);
     assert_eq!(bench.told(), ["work 1 of 1"]);
     let with_work = asked(&bench);
     assert!((2..20).contains(&with_work), "{with_work}");

@@ -114,7 +114,7 @@ impl Process {
             true => self.run.continue_work(&|| false),
             false => self.run.tick(),
         }
-        self.run.take_changed();
+        self.run.take_changed(&mut Vec::new());
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ioctl_does_not_wait_until_all_calls_are_received() {
+    fn an_ioctl_does_not_wait_for_all_calls() {
         let mut crowd = Crowd::default();
         crowd.add(1, libc::SYS_openat, 0);
         assert!(crowd.wants_more(MAX_IOCTL_DELAY));

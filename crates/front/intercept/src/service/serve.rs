@@ -134,6 +134,8 @@ pub(crate) struct Server<'a> {
     pub(crate) may_have_closed: bool,
     /// Added and removed nodes, until programs see the change.
     pub(crate) hotplug: Vec<Hotplug>,
+    /// An empty vector, kept for its allocation: the next step's changed files go there.
+    pub(crate) changed: Vec<FileId>,
 }
 
 impl Server<'_> {
@@ -567,10 +569,13 @@ impl Server<'_> {
                 self.show(Watched::Buffer(id), Cause::Call);
             }
         }
-        for file in self.backend.take_changed() {
+        let mut changed = std::mem::take(&mut self.changed);
+        self.backend.take_changed(&mut changed);
+        for file in changed.drain(..) {
             self.pending.mark(On::File(file));
             self.show(Watched::Device(file), Cause::Wake);
         }
+        self.changed = changed;
     }
 
     fn show(&mut self, file: Watched, cause: Cause) {

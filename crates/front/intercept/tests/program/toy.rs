@@ -465,8 +465,8 @@ impl Devices for Toy {
         .collect()
     }
 
-    fn take_changed(&mut self) -> Vec<FileId> {
-        std::mem::take(&mut self.changed)
+    fn take_changed(&mut self, files: &mut Vec<FileId>) {
+        files.append(&mut self.changed);
     }
 
     fn call(&mut self, call: &Call<'_>) -> Outcome {

@@ -6,7 +6,10 @@ use crate::hdmi::{Hdmi, Signal};
 use crate::hosted::RESIZED;
 use std::collections::VecDeque;
 use vb3_queue::Active;
-use vb3_v4l2::{Bus, DriverEvent, Flow, Format, Fraction, Progress, Role, VideoDriver, pixfmt};
+use vb3_v4l2::{
+    Bus, DriverEvent, Flow, Format, Fraction, Progress, Role, VideoDriver, pixfmt,
+    with_queue_driver,
+};
 
 /// The planned disturbances of a device and its frames.
 pub(crate) struct Plan<C> {
@@ -198,7 +201,9 @@ impl<C: 'static> Device<C> {
         (plan.emptied).extend(back.into_iter().map(|token| (due_ns, token)));
         let is_due = |(due_ns, _): &mut (u64, _)| *due_ns <= now_ns;
         while let Some((_, token)) = plan.emptied.pop_front_if(is_due) {
-            self.inner.queue_driver(Flow::Capture).buf_queue(token);
+            with_queue_driver(&mut *self.inner, Flow::Capture, |driver| {
+                driver.buf_queue(token)
+            });
         }
     }
 }

@@ -112,7 +112,7 @@ impl<C: Send + 'static> VideoDriver for LoopbackNode<C> {
     }
 
     forward! { self.side_mut(flow) =>
-        fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_>;
+        fn with_queue_driver(&mut self, flow: Flow, act: &mut dyn FnMut(&mut dyn Driver<Cookie = C>));
         fn set_format(&mut self, flow: Flow, format: &Format, busy: bool) -> Result<(), DriverError>;
         fn note_waiter(&mut self, flow: Flow, waiter: Waiter);
     }

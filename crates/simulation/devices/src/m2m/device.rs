@@ -462,8 +462,8 @@ where
         self.planarity
     }
 
-    fn queue_driver(&mut self, flow: Flow) -> Box<dyn Driver<Cookie = C> + '_> {
-        Box::new(QueueDriver { device: self, flow })
+    fn with_queue_driver(&mut self, flow: Flow, act: &mut dyn FnMut(&mut dyn Driver<Cookie = C>)) {
+        act(&mut QueueDriver { device: self, flow });
     }
 
     fn formats(&self, flow: Flow) -> &[&'static PixelFormat] {

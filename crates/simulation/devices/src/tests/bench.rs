@@ -9,12 +9,12 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::FileExt as _;
 use vb3_plane::{Direction, HintSkip, MemOps, PlaneError};
 use vb3_queue::{
-    BufferInfo, Coherency, Config, Error, Memory as Model, PlaneRequest, Queue, QueueBuffer,
-    QueueType,
+    BufferInfo, Coherency, Config, Driver, Error, Memory as Model, PlaneRequest, Queue,
+    QueueBuffer, QueueType, Session,
 };
 use vb3_v4l2::{
     Bus, BusFault, CopyFault, DriverEvent, Finished, Flow, HostSpan, InPlace, Lines, Peer,
-    Progress, Role, Span, SpanReader, SpanWriter, VideoDriver,
+    Progress, Role, Span, SpanReader, SpanWriter, VideoDriver, with_queue_driver,
 };
 
 /// Returns the settings of a host. JPEG's codec runs in a thread.
@@ -431,11 +431,16 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
         bench
     }
 
+    /// Calls `act` with a session of the queue.
+    fn in_session<T>(&mut self, act: impl FnOnce(Session<'_, BenchMemory>) -> T) -> T {
+        let (queue, memory) = (&mut self.queue, &self.memory);
+        let act = |driver: &mut dyn Driver<Cookie = u32>| act(queue.session(memory, driver));
+        with_queue_driver(&mut self.device, self.flow, act).expect("it acts")
+    }
+
     /// Allocates buffers.
     pub(crate) fn make(&mut self, buffers: u32) {
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .reqbufs(Model::Mmap, buffers, Coherency::Coherent)
+        self.in_session(|mut session| session.reqbufs(Model::Mmap, buffers, Coherency::Coherent))
             .expect("memory enough");
     }
 
@@ -448,9 +453,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
                 "too many planes"
             );
         }
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .qbuf(request)
+        self.in_session(|mut session| session.qbuf(request))
             .map(drop)
     }
 
@@ -467,9 +470,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
             ..PlaneRequest::mmap(payload_bytes)
         };
         assert!(request.push_plane(plane).is_ok(), "too many planes");
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .qbuf(request)
+        self.in_session(|mut session| session.qbuf(request))
             .map(drop)
     }
 
@@ -487,9 +488,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
 
     /// Starts streaming. Returns the error of STREAMON.
     pub(crate) fn try_start(&mut self) -> Result<(), Error> {
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .streamon()
+        self.in_session(|mut session| session.streamon())
     }
 
     pub(crate) fn start(&mut self) {
@@ -497,17 +496,13 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
     }
 
     pub(crate) fn stop(&mut self) {
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .streamoff()
+        self.in_session(|mut session| session.streamoff())
             .expect("streaming ends");
     }
 
     /// Frees all buffers.
     pub(crate) fn release(&mut self) {
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .reqbufs(Model::Mmap, 0, Coherency::Coherent)
+        self.in_session(|mut session| session.reqbufs(Model::Mmap, 0, Coherency::Coherent))
             .expect("buffers are freed");
     }
 
@@ -536,9 +531,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
             token, completion, ..
         } in progress.finished
         {
-            self.queue
-                .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-                .complete(token, completion)
+            self.in_session(|mut session| session.complete(token, completion))
                 .expect("a token that counts");
         }
         self.events.append(&mut progress.events);
@@ -551,9 +544,7 @@ impl<D: VideoDriver<Cookie = u32>> Bench<D> {
 
     /// Dequeues a finished buffer.
     pub(crate) fn take(&mut self) -> Result<BufferInfo, Error> {
-        self.queue
-            .session(&self.memory, &mut *self.device.queue_driver(self.flow))
-            .dqbuf()
+        self.in_session(|mut session| session.dqbuf())
     }
 
     /// Returns the memory of a buffer's plane. Planes have consecutive numbers, buffer by buffer.

@@ -7,7 +7,7 @@ use crate::m2m::tests::bench as m2m;
 use crate::node::{NodePart, NodeSpec};
 use crate::registry;
 use vb3_queue::DriverError;
-use vb3_v4l2::{ControlValue, DriverEvent, FourCc, FrameSizes, pixfmt};
+use vb3_v4l2::{ControlValue, DriverEvent, FourCc, FrameSizes, pixfmt, with_queue_driver};
 
 const BUSY: DriverError = DriverError::EBUSY;
 
@@ -296,8 +296,10 @@ fn a_second_file_cannot_write() {
     let mut other = output(&other);
     let format = other.format(Flow::Output);
     let setup = |other: &mut LoopbackOutput<u32>| {
-        let mut driver = other.queue_driver(Flow::Output);
-        driver.queue_setup(None).map(drop)
+        with_queue_driver(other, Flow::Output, |driver| {
+            driver.queue_setup(None).map(drop)
+        })
+        .expect("it acts")
     };
     assert_eq!(setup(&mut other), Err(BUSY));
     assert_eq!(other.set_format(Flow::Output, &format, false), Err(BUSY));

@@ -11,10 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::time::{Duration, Instant};
 use vb3_codec::{Kind, Launch};
 use vb3_queue::{
-    BufferInfo, Coherency, Config, DriverError, Error, Memory as Model, PlaneRequest, Queue,
-    QueueBuffer, QueueType,
+    BufferInfo, Coherency, Config, Driver, DriverError, Error, Memory as Model, PlaneRequest,
+    Queue, QueueBuffer, QueueType, Session,
 };
-use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress};
+use vb3_v4l2::{Command, DriverEvent, Finished, Flow, Format, Progress, with_queue_driver};
 
 /// Longest wait for a worker.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(60);
@@ -112,47 +112,44 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
         self.device.format(flow)
     }
 
+    /// Calls `act` with a session of a queue.
+    fn in_session<T>(&mut self, flow: Flow, act: impl FnOnce(Session<'_, BenchMemory>) -> T) -> T {
+        let (side, device, memory) = self.side(flow);
+        let queue = &mut side.queue;
+        let act = |driver: &mut dyn Driver<Cookie = u32>| act(queue.session(memory, driver));
+        with_queue_driver(device, flow, act).expect("it acts")
+    }
+
     /// Makes `count` buffers of the current format; 0 frees them.
     pub(crate) fn make(&mut self, flow: Flow, count: u32) -> u32 {
         let planes = self.device.format(flow).num_planes;
         let base = self.memory.made() + 1;
-        let (side, device, memory) = self.side(flow);
-        let mut driver = device.queue_driver(flow);
-        let (made, _) = side
-            .queue
-            .session(memory, &mut *driver)
-            .reqbufs(Model::Mmap, count, Coherency::Coherent)
-            .expect("memory enough");
+        let made = self.in_session(flow, |mut session| {
+            session.reqbufs(Model::Mmap, count, Coherency::Coherent)
+        });
+        let (made, _) = made.expect("memory enough");
+        let (side, ..) = self.side(flow);
         side.base = base;
         side.planes = u32::try_from(planes).expect("a few planes");
         made.end
     }
 
     pub(crate) fn start(&mut self, flow: Flow) {
-        let (side, device, memory) = self.side(flow);
-        let mut driver = device.queue_driver(flow);
-        side.queue
-            .session(memory, &mut *driver)
-            .streamon()
+        self.in_session(flow, |mut session| session.streamon())
             .expect("streaming starts");
     }
 
     pub(crate) fn stop(&mut self, flow: Flow) {
-        let (side, device, memory) = self.side(flow);
-        let mut driver = device.queue_driver(flow);
-        side.queue
-            .session(memory, &mut *driver)
-            .streamoff()
+        self.in_session(flow, |mut session| session.streamoff())
             .expect("streaming ends");
     }
 
     /// Takes a CAPTURE buffer's memory away from the device.
     pub(crate) fn withdraw(&mut self, index: u32) {
         let lost = self.cookie(Flow::Capture, index);
-        let (side, device, memory) = self.side(Flow::Capture);
-        let mut driver = device.queue_driver(Flow::Capture);
-        let mut session = side.queue.session(memory, &mut *driver);
-        session.withdraw(|_, plane| *plane == lost);
+        self.in_session(Flow::Capture, |mut session| {
+            session.withdraw(|_, plane| *plane == lost)
+        });
     }
 
     /// Makes buffers for both queues, starts the queues and queues all CAPTURE buffers.
@@ -197,9 +194,7 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
             assert!(request.push_plane(plane).is_ok(), "too many planes");
         }
         describe(&mut request);
-        let (side, device, memory) = self.side(flow);
-        let mut driver = device.queue_driver(flow);
-        side.queue.session(memory, &mut *driver).qbuf(request)
+        self.in_session(flow, |mut session| session.qbuf(request))
     }
 
     /// Queues a CAPTURE buffer.
@@ -224,9 +219,7 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
 
     /// Dequeues a finished buffer.
     pub(crate) fn try_take(&mut self, flow: Flow) -> Result<BufferInfo, Error> {
-        let (side, device, memory) = self.side(flow);
-        let mut driver = device.queue_driver(flow);
-        side.queue.session(memory, &mut *driver).dqbuf()
+        self.in_session(flow, |mut session| session.dqbuf())
     }
 
     /// Waits for the next finished buffer and dequeues it.
@@ -282,11 +275,7 @@ impl<D: HostedDevice<Cookie = u32>> Bench<D> {
             completion,
         } in progress.finished
         {
-            let (side, device, memory) = self.side(flow);
-            let mut driver = device.queue_driver(flow);
-            side.queue
-                .session(memory, &mut *driver)
-                .complete(token, completion)
+            self.in_session(flow, |mut session| session.complete(token, completion))
                 .expect("a token that counts");
         }
         self.events.append(&mut progress.events);
