@@ -26,8 +26,7 @@ const REMARKS: usize = 64;
 /// children have ended.
 ///
 /// The program runs with `no_new_privs`, so the set-user-ID bit has no effect. Orphans of the
-/// program become children of this process, which reaps them. A process can have one run at a time. The calling
-/// thread keeps the short turns on a CPU that it gets for the run (`sched_setattr`).
+/// program become children of this process, which reaps them. A process can have one run at a time.
 ///
 /// # Errors
 /// Returns [`Error::NotFound`] or [`Error::Exec`] if the program cannot be started,

@@ -25,9 +25,6 @@ use vb3_frontend::{Errno, FdIdentity};
 /// The flag of `pidfd_open` for a single thread (Linux 6.9).
 const PIDFD_THREAD: u32 = libc::O_EXCL.cast_unsigned();
 
-/// The shortest turn on a CPU that the kernel grants.
-const SHORT_TURN_NS: u64 = 100_000;
-
 pub(crate) fn errno() -> Errno {
     of_io(&std::io::Error::last_os_error())
 }
@@ -57,29 +54,6 @@ pub(crate) fn kill(pid: u32, signal: i32) {
 pub(crate) fn kill_thread(pid: u32, tid: u32, signal: i32) {
     // SAFETY: takes integers.
     unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, signal) };
-}
-
-/// Asks the kernel to give this thread short turns on a CPU (of 0.1 ms, Linux 6.12). A thread with short turns gets a
-/// CPU soon after it wakes, even while other programs keep all CPUs busy. Threads and processes that this thread starts
-/// do not inherit this. Does nothing if the user has chosen a policy or a high priority, or if the kernel refuses.
-pub(crate) fn ask_for_short_turns() {
-    let Some(mut attr) = scheduling() else { return };
-    if attr.sched_policy == libc::SCHED_OTHER.cast_unsigned() && attr.sched_nice >= 0 {
-        attr.sched_flags = u64::from(libc::SCHED_FLAG_RESET_ON_FORK.cast_unsigned());
-        attr.sched_runtime = SHORT_TURN_NS;
-        // SAFETY: the kernel reads the structure.
-        unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
-    }
-}
-
-/// Returns how this thread is scheduled.
-fn scheduling() -> Option<libc::sched_attr> {
-    // SAFETY: a structure of plain integers.
-    let mut attr: libc::sched_attr = unsafe { core::mem::zeroed() };
-    let size = size_of_val(&attr);
-    // SAFETY: the kernel writes at most `size` bytes.
-    let got = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attr, size, 0) };
-    (got == 0).then_some(attr)
 }
 
 /// Turns −1 into the errno.
@@ -445,24 +419,6 @@ pub(crate) fn read(fd: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn short_turns_are_granted_to_one_thread() {
-        let (own, started) = std::thread::spawn(|| {
-            ask_for_short_turns();
-            let started = std::thread::spawn(scheduling).join();
-            (scheduling(), started.expect("it does not panic"))
-        })
-        .join()
-        .expect("it does not panic");
-        let [own, started] = [own, started].map(|found| found.expect("a running thread"));
-        assert_eq!(own.sched_policy, started.sched_policy);
-        // Before Linux 6.12, there are no turns of a chosen length.
-        if own.sched_runtime != 0 {
-            assert_eq!(own.sched_runtime, SHORT_TURN_NS);
-            assert!(started.sched_runtime > SHORT_TURN_NS);
-        }
-    }
 
     #[test]
     fn cuse_devices_are_known_by_their_class() {

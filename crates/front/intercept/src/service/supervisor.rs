@@ -26,7 +26,7 @@ use std::thread::{Builder, Scope};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, RunLock, lock, nr, raw};
+use crate::kernel::{AUDIT_ARCH, FCHMODAT2, Locked, MayBlock, RunLock, lock, nr};
 use crate::memory::Gathered;
 use crate::note::Note;
 use crate::process::{ERESTARTNOINTR, Lending, Lent, Notif, Reply, lend, nudge, rewrite};
@@ -146,7 +146,6 @@ impl<'a> Supervisor<'a> {
         show_notes: &mut dyn FnMut(),
     ) -> Result<(), Error> {
         self.server(may).watch_all()?;
-        raw::ask_for_short_turns();
         // Devices that are absent at the start disappear before the first call.
         self.apply(may, None, |server| {
             server.sync_wake_fds();
@@ -245,7 +244,6 @@ impl<'a> Supervisor<'a> {
 
     fn work(&self) {
         let _guard = EndOnPanic(self);
-        raw::ask_for_short_turns();
         let mut may = MayBlock::of_this_thread();
         let may = &mut may;
         loop {
