@@ -646,12 +646,16 @@ fn a_large_screen_costs_a_camera_no_frame() {
         outcome.expect_success();
         outcome.queue("/dev/video0").lost
     };
-    // Other work on this machine may take the time of some frames.
-    let (alone, beside) = (lost("1"), lost("20"));
-    assert!(
-        beside <= alone + 6,
-        "{beside} lost beside a card, {alone} alone"
-    );
+    // Other work on this machine may take the time of some frames, and does not affect both cameras equally.
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (alone, beside) = (lost("1"), lost("20"));
+        if beside <= alone + 6 {
+            return;
+        }
+        seen.push((alone, beside));
+    }
+    panic!("frames lost alone, and beside a card: {seen:?}");
 }
 
 /// Streams a camera at 60 frames per second while a monitor goes and comes this often. Returns how many frames the
