@@ -170,7 +170,8 @@ impl Guard {
         &self.shared.threads[(tid % PLACES) as usize]
     }
 
-    /// Records a thread whose call will be served soon, without its start time: to read it takes long.
+    /// Records the id of a thread whose call will be served soon. [`add`](Self::add) then records its start time, which
+    /// takes longer, because a file must be read.
     pub(crate) fn announce(&self, tid: u32) {
         let place = self.place(tid);
         if place.tid.load(Ordering::Relaxed) != u64::from(tid) {

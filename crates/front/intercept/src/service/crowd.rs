@@ -3,8 +3,11 @@
 //! The kernel hands calls over in their order of arrival. If a program makes many long calls, such as polls of many
 //! files by many threads, every other call would wait for all of them. So the receiver, after a long call, takes all
 //! calls that have arrived, and chooses the next: each process has its turn, and ioctls, by which programs get their
-//! frames in time, come before other calls. While hundreds of programs start, it takes many milliseconds to receive
-//! their calls, so the receiver stops when an ioctl has waited for a millisecond, and receives the rest later.
+//! frames in time, come before other calls.
+//!
+//! While hundreds of programs start, it takes many milliseconds to take all their calls. If one of the calls that the
+//! receiver has taken is an ioctl, the receiver takes further calls for at most a millisecond, then serves the ioctl,
+//! and takes the remaining calls afterwards.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -15,7 +18,7 @@ use crate::process::Notif;
 pub(crate) const LONG: Duration = Duration::from_micros(200);
 /// Maximum number of calls in the crowd. Further ones wait in the kernel.
 const MAX_CALLS: usize = 4096;
-/// While an ioctl waits in the crowd, the receiver takes further calls for at most this long.
+/// If an ioctl waits in the crowd, the receiver takes no further calls once it has taken calls for this long.
 const MAX_IOCTL_DELAY: Duration = Duration::from_millis(1);
 /// Number of ioctls that are served before another call, if one waits.
 const IOCTLS_IN_A_ROW: usize = 16;
@@ -77,7 +80,8 @@ impl<T> Default for Crowd<T> {
 }
 
 impl<T> Crowd<T> {
-    /// Returns whether the receiver should take a further call before it serves one. It has taken calls for `elapsed`.
+    /// Returns whether the receiver should take a further call before it serves one. `elapsed` is the time for which
+    /// the receiver has taken calls without serving one.
     pub(crate) fn wants_more(&self, elapsed: Duration) -> bool {
         let has_ioctl = !self.ioctls.order.is_empty();
         self.len < MAX_CALLS && (!has_ioctl || elapsed < MAX_IOCTL_DELAY)

@@ -307,9 +307,7 @@ impl<'a> Supervisor<'a> {
             false => Err(Errno(libc::ENOENT)),
         };
         match received {
-            Ok(n) => {
-                return Some(n);
-            }
+            Ok(n) => return Some(n),
             Err(Errno(libc::ENOENT)) if listener.is_over() && !self.pool.is_closing() => {
                 // Waits until the clock notices the end of the last thread.
                 self.pool.await_close(END_CHECK_INTERVAL);
@@ -327,8 +325,8 @@ impl<'a> Supervisor<'a> {
         while crowd.wants_more(begun.elapsed()) && has_more() {
             if let Some(n) = self.receive_one(None) {
                 self.host.guard.announce(n.tid);
-                // To find out the process of a new thread would delay the other calls, and is done when this one is
-                // served.
+                // The process of a thread that is not known yet is found when this call is served. To find it here
+                // would delay the calls that have not been taken yet.
                 let pid = self.host.procs.process_of(n.tid).unwrap_or(n.tid);
                 crowd.add(pid, n.nr, n);
             }
