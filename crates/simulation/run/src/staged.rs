@@ -106,9 +106,9 @@ impl Staging {
         staged.upgrade()
     }
 
-    /// Notes that `file` is closed. If no other open file has queued a memory, drops what devices have written to it. A
-    /// device may still have the memory, if its unmap failed. What this device has written must not replace the bytes
-    /// that the program passes by a later QBUF.
+    /// Notes that `file` is closed. Looks at all memory that was queued through this file: if no other open file has
+    /// queued the same memory, drops what devices have written to it. Without this, a device whose unmap failed would
+    /// keep the memory, and at a later QBUF of the same memory, its old bytes would replace those of the program.
     pub(super) fn close(&mut self, file: FileId) {
         for (staged, by) in self.known.values_mut() {
             by.retain(|other| *other != file);

@@ -86,8 +86,8 @@ impl Front {
     }
 }
 
-/// Streams `ROUNDS` times all buffers of a device's queue of this type. Returns how often each QBUF of the second half
-/// used the heap.
+/// Queues and dequeues all buffers of a device's queue `ROUNDS` times. `kind` is the queue's buffer type. Returns how
+/// often each QBUF in the second half of the rounds used the heap.
 fn count(device: &str, kind: u32) -> Vec<u64> {
     let profile = Profile::builtin("pc").unwrap();
     let run = Run::new(profile, &[device.parse().unwrap()], 1).unwrap();
